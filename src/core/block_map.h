@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which addresses are live blocks of one heap: one bit for every address a block can start at.
+ *
+ * A heap must refuse a pointer that it did not hand out, and it may not look at what the pointer
+ * points to, for that may be anything. So it asks this map: a set bit is a block of this heap that
+ * is alive; everything else (foreign, freed, inside a block, of another heap) is a clear one.
+ *
+ * A radix tree over the address. A leaf is the bitmap of 1 MiB: 8 KiB with blocks aligned to 16
+ * bytes, 16 KiB with 8 on 32-bit; that is 0.8 % (1.6 %) of the heap. Above it three levels of 512
+ * entries each, 4 KiB apiece on 64-bit; the whole 47-bit address space is 512 x 512 x 512 MiB. On
+ * 32-bit systems one entry of the top level is used and eight of the second.
+ *
+ *     address   aaaa aaaa abbb bbbb bbcc cccc ccc. .... .... .... .... 0000
+ *               top       middle      bottom     bit of the leaf
+ *
+ * Any thread may call anything at any time; there is no lock. Nodes are installed by
+ * compare-and-swap and stay until the map is destroyed.
+ */
+#ifndef HOSTMEM_CORE_BLOCK_MAP_H
+#define HOSTMEM_CORE_BLOCK_MAP_H
+
+#include "core/table_memory.h"
+
+/* Blocks start on multiples of this: two pointers, as the OS heap has it. */
+#define BLOCK_ALIGNMENT (2 * sizeof(void *))
+
+#define BLOCK_MAP_FANOUT 512
+
+struct block_map_node {
+    void *_Atomic children[BLOCK_MAP_FANOUT];
+};
+
+struct block_map {
+    struct table_memory *memory;
+    struct block_map_node top;
+};
+
+void block_map_init(struct block_map *map, struct table_memory *memory);
+void block_map_destroy(struct block_map *map);
+
+/* Record a live block. False: no memory for the map, or an address it does not cover; nothing has
+ * changed then. `address` is a multiple of BLOCK_ALIGNMENT and not live. */
+bool block_map_add(struct block_map *map, uintptr_t address);
+
+/* Take a live block out; of several threads that name the same block one succeeds. False when
+ * `address`, any value, is no live block of this map. */
+bool block_map_remove(struct block_map *map, uintptr_t address);
+
+/* Whether `address`, any value, is a live block of this map. */
+bool block_map_contains(const struct block_map *map, uintptr_t address);
+
+/* The first live block at or above `from`, a multiple of BLOCK_ALIGNMENT; 0 when there is none. */
+uintptr_t block_map_next(struct block_map *map, uintptr_t from);
+
+#endif

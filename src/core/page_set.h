@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which pages of one region are committed, exactly.
+ *
+ * A runtime commits its regions from the front, so a large region is usually one to three runs of
+ * pages; those are kept in place. A region of at most 384 pages (1.5 MiB) is a bitmap in place
+ * instead, which costs the same 48 bytes and never needs anything else. Only a larger region with a
+ * fourth run gets a bitmap of its own, one bit a page from table memory: 12 KiB for 384 MiB, 8 MiB
+ * for 256 GiB, touched where it is used; it goes when the region has no committed page left.
+ *
+ * A set is 64 bytes on 64-bit systems and is not locked: its region's lock guards it. It must not
+ * be moved once initialised. Ranges are half open, in pages from the region's base.
+ *
+ * Prepare, act, commit: page_set_prepare is the only step that can fail; after it the mark or clear
+ * of the same range cannot, whatever the OS call in between did.
+ */
+#ifndef HOSTMEM_CORE_PAGE_SET_H
+#define HOSTMEM_CORE_PAGE_SET_H
+
+#include "core/table_memory.h"
+
+#define PAGE_SET_RUNS 3
+#define PAGE_SET_INLINE_PAGES (PAGE_SET_RUNS * sizeof(struct page_run) * 8)
+
+struct page_run {
+    size_t first;
+    size_t end;
+};
+
+struct page_set {
+    size_t committed; /* pages in the set */
+    uint64_t *bits;   /* one bit per page, or NULL: the runs count */
+    union {
+        struct page_run
+            runs[PAGE_SET_RUNS]; /* ascending, apart; unused ones are empty, at the end */
+        uint64_t inline_bits[PAGE_SET_INLINE_PAGES / 64];
+    };
+};
+
+/* An empty set for a region of `pages` pages. The same `pages` goes with every later call. */
+void page_set_init(struct page_set *set, size_t pages);
+void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *memory);
+
+/* How many pages of [first, end) are in the set. */
+size_t page_set_count(const struct page_set *set, size_t first, size_t end);
+
+/* Make sure that marking, or clearing, [first, end) cannot fail. False: no memory, set unchanged. */
+bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t end, bool mark,
+                      struct table_memory *memory);
+void page_set_mark(struct page_set *set, size_t first, size_t end);
+void page_set_clear(struct page_set *set, size_t pages, size_t first, size_t end,
+                    struct table_memory *memory);
+
+/* The next run of committed pages at or after *end, as [*first, *end); false when there is none.
+ * Start with *end = 0. */
+bool page_set_next_run(const struct page_set *set, size_t pages, size_t *first, size_t *end);
+
+/* NULL, or what is wrong with the set. */
+const char *page_set_check(const struct page_set *set, size_t pages);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How much of one thing is in use now and was at most: bytes of commit, bytes of reserve, regions.
+ * Two words, no lock. Both are in size_t because neither can exceed the address space.
+ *
+ * The peak is exact: the thread whose addition made the new maximum publishes it, whatever the
+ * others do in between.
+ */
+#ifndef HOSTMEM_CORE_USAGE_H
+#define HOSTMEM_CORE_USAGE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+struct usage {
+    _Atomic size_t current;
+    _Atomic size_t peak;
+};
+
+static inline void usage_add(struct usage *usage, size_t amount)
+{
+    /* Relaxed: the numbers guard no other memory. */
+    size_t now = atomic_fetch_add_explicit(&usage->current, amount, memory_order_relaxed) + amount;
+    size_t peak = atomic_load_explicit(&usage->peak, memory_order_relaxed);
+    while (now > peak &&
+           !atomic_compare_exchange_weak_explicit(&usage->peak, &peak, now, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+    }
+}
+
+static inline void usage_subtract(struct usage *usage, size_t amount)
+{
+    atomic_fetch_sub_explicit(&usage->current, amount, memory_order_relaxed);
+}
+
+static inline size_t usage_current(const struct usage *usage)
+{
+    return atomic_load_explicit(&usage->current, memory_order_relaxed);
+}
+
+static inline size_t usage_peak(const struct usage *usage)
+{
+    return atomic_load_explicit(&usage->peak, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The way of one request, from arguments to table, count and OS. See virtual_memory.h for the
+ * rules, region_table.c for why a region is withdrawn before the OS releases it.
+ */
+#include "core/virtual_memory.h"
+
+os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os)
+{
+    *memory = (struct virtual_memory){.os = os, .table_memory = {.os = os}};
+    return region_table_create(&memory->regions, &memory->table_memory);
+}
+
+void virtual_memory_destroy(struct virtual_memory *memory)
+{
+    region_table_destroy(&memory->regions);
+}
+
+/* The whole pages that [address, address + size) touches, as bytes [*begin, *end). False for no
+ * range at all: size 0, or past the end of the address space. */
+static bool whole_pages(const struct os *os, uintptr_t address, size_t size, uintptr_t *begin,
+                        uintptr_t *end)
+{
+    uintptr_t mask = os->page_size - 1;
+    uintptr_t last = address + size - 1;
+    if (size == 0 || last < address || last > UINTPTR_MAX - os->page_size) {
+        return false;
+    }
+    *begin = address & ~mask;
+    *end = (last & ~mask) + os->page_size;
+    return true;
+}
+
+/* The pages of a locked region that [address, address + size) touches. A range that leaves the
+ * region is cut: the OS refuses it as a whole. */
+static bool pages_of(const struct os *os, const struct region_guard *region, uintptr_t address,
+                     size_t size, size_t *first, size_t *end)
+{
+    uintptr_t from, to;
+    if (!whole_pages(os, address, size, &from, &to)) {
+        return false;
+    }
+    *first = (from - region->base) / os->page_size;
+    *end = (to - region->base) / os->page_size;
+    *end = *end < region->page_count ? *end : region->page_count;
+    return true;
+}
+
+/* ---- VirtualAlloc ---- */
+
+/* A new reservation, with all its pages committed or none. */
+static os_error reserve(struct virtual_memory *memory, uintptr_t address, size_t size,
+                        uint32_t type, uint32_t protect, uintptr_t *result)
+{
+    const struct os *os = memory->os;
+    bool commit = (type & OS_MEM_COMMIT) != 0;
+    struct region_snapshot region = {.type = type, .protect = protect};
+    uintptr_t base, page_begin, end;
+    /* Windows rounds the start down to the granularity and the end up to the page. */
+    uintptr_t start = address & ~((uintptr_t)os->granularity - 1);
+    if (!whole_pages(os, start, size + (address - start), &page_begin, &end) || end <= address) {
+        return os->virtual_alloc(os, address, size, type, protect, result);
+    }
+    region.size = end - start;
+
+    uint32_t id = region_table_acquire(&memory->regions);
+    if (id == 0) {
+        return OS_NOT_ENOUGH_MEMORY;
+    }
+    os_error error = os->virtual_alloc(os, address, size, type, protect, &base);
+    if (error == OS_OK) {
+        /* Counted before anybody can find, and release, the region; not counted when refused, or
+         * the peak would show it. */
+        usage_add(&memory->reserved, region.size);
+        usage_add(&memory->committed, commit ? region.size : 0);
+        region.base = base;
+        error = region_table_publish(&memory->regions, id, &region, commit);
+        if (error != OS_OK) {
+            /* What only the address could tell: no memory for its slots. Nobody has seen it yet. */
+            os->virtual_free(os, base, 0, OS_MEM_RELEASE);
+            usage_subtract(&memory->committed, commit ? region.size : 0);
+            usage_subtract(&memory->reserved, region.size);
+        }
+    }
+    if (error != OS_OK) {
+        region_table_recycle(&memory->regions, id);
+        return error;
+    }
+    *result = base;
+    return OS_OK;
+}
+
+/* Commit pages of a region that the caller has locked. */
+static os_error commit_locked(struct virtual_memory *memory, const struct region_guard *region,
+                              uintptr_t address, size_t size, uint32_t type, uint32_t protect,
+                              uintptr_t *result)
+{
+    const struct os *os = memory->os;
+    size_t first, end;
+    if (!pages_of(os, region, address, size, &first, &end)) {
+        return os->virtual_alloc(os, address, size, type, protect, result);
+    }
+    if (!page_set_prepare(region->pages, region->page_count, first, end, true,
+                          &memory->table_memory)) {
+        return OS_NOT_ENOUGH_MEMORY;
+    }
+    size_t added = (end - first - page_set_count(region->pages, first, end)) * os->page_size;
+    os_error error = os->virtual_alloc(os, address, size, type, protect, result);
+    if (error != OS_OK) {
+        return error;
+    }
+    usage_add(&memory->committed, added);
+    page_set_mark(region->pages, first, end);
+    return OS_OK;
+}
+
+os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, size_t size,
+                              uint32_t type, uint32_t protect, uintptr_t *result)
+{
+    struct region_guard region;
+    bool commits = (type & OS_MEM_COMMIT) != 0;
+    if ((type & (OS_MEM_RESET | OS_MEM_RESET_UNDO)) == 0) {
+        if ((type & OS_MEM_RESERVE) != 0 || (commits && address == 0)) {
+            return reserve(memory, address, size, type, protect, result);
+        }
+        if (commits && region_table_lock(&memory->regions, address, &region)) {
+            os_error error = commit_locked(memory, &region, address, size, type, protect, result);
+            region_table_unlock(&memory->regions, &region);
+            return error;
+        }
+    }
+    return memory->os->virtual_alloc(memory->os, address, size, type, protect, result);
+}
+
+/* ---- VirtualFree ---- */
+
+/* Give a locked region back. Unlocks it. */
+static os_error release_locked(struct virtual_memory *memory, const struct region_guard *region,
+                               uintptr_t address, size_t size, uint32_t type)
+{
+    const struct os *os = memory->os;
+    size_t committed = region->pages->committed * os->page_size;
+    region_table_withdraw(&memory->regions, region);
+    os_error error = os->virtual_free(os, address, size, type);
+    if (error != OS_OK) {
+        region_table_restore(&memory->regions, region);
+        region_table_unlock(&memory->regions, region);
+        return error;
+    }
+    region_table_discard(&memory->regions, region);
+    usage_subtract(&memory->committed, committed);
+    usage_subtract(&memory->reserved, region->size);
+    return OS_OK;
+}
+
+static os_error decommit_locked(struct virtual_memory *memory, const struct region_guard *region,
+                                uintptr_t address, size_t size, uint32_t type)
+{
+    const struct os *os = memory->os;
+    size_t first = 0, end = region->page_count;
+    bool some = size == 0 || pages_of(os, region, address, size, &first, &end);
+    if (some && !page_set_prepare(region->pages, region->page_count, first, end, false,
+                                  &memory->table_memory)) {
+        return OS_NOT_ENOUGH_MEMORY;
+    }
+    os_error error = os->virtual_free(os, address, size, type);
+    if (error == OS_OK && some) {
+        size_t before = region->pages->committed;
+        page_set_clear(region->pages, region->page_count, first, end, &memory->table_memory);
+        usage_subtract(&memory->committed, (before - region->pages->committed) * os->page_size);
+    }
+    return error;
+}
+
+os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, size_t size,
+                             uint32_t type)
+{
+    struct region_guard region;
+    os_error error;
+    if (!region_table_lock(&memory->regions, address, &region)) {
+        return HM_FOREIGN;
+    }
+    /* Win32 rounds the address down to its page before it compares. */
+    if ((type & OS_MEM_RELEASE) != 0 && address - region.base < memory->os->page_size) {
+        return release_locked(memory, &region, address, size, type);
+    }
+    if (type == OS_MEM_RELEASE) {
+        error = HM_FOREIGN; /* nothing of ours starts here */
+    } else {
+        error = decommit_locked(memory, &region, address, size, type); /* or no type at all */
+    }
+    region_table_unlock(&memory->regions, &region);
+    return error;
+}
+
+/* ---- reports ---- */
+
+bool virtual_memory_next(struct virtual_memory *memory, uintptr_t address, struct region_info *info)
+{
+    struct region_guard region;
+    while (region_table_next(&memory->regions, address, &info->region)) {
+        if (!region_table_lock(&memory->regions, info->region.base, &region)) {
+            address = info->region.base + info->region.size; /* released meanwhile */
+            continue;
+        }
+        /* By now another region may be there: what is found under its lock is all of one region. */
+        bool found = region.base >= address &&
+                     region_table_find(&memory->regions, region.base, &info->region);
+        info->committed = region.pages->committed * memory->os->page_size;
+        region_table_unlock(&memory->regions, &region);
+        if (found) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The MEM_COMMIT bytes that the OS has in [base, base + size). */
+static size_t committed_by_os(const struct os *os, uintptr_t base, size_t size)
+{
+    size_t committed = 0, written;
+    uintptr_t at = base, end = base + size;
+    struct os_memory_info info;
+    while (at < end && os->virtual_query(os, at, &info, sizeof(info), &written) == OS_OK) {
+        uintptr_t stop = info.base + info.size < end ? info.base + info.size : end;
+        if (info.state == OS_MEM_COMMIT) {
+            committed += stop - at;
+        }
+        at = stop;
+    }
+    return committed;
+}
+
+void virtual_memory_measure(struct virtual_memory *memory, size_t *by_table, size_t *by_os)
+{
+    struct region_snapshot at = {0};
+    struct region_guard region;
+    *by_table = 0;
+    *by_os = 0;
+    while (region_table_next(&memory->regions, at.base + at.size, &at)) {
+        if (region_table_lock(&memory->regions, at.base, &region)) {
+            *by_table += region.pages->committed * memory->os->page_size;
+            *by_os += committed_by_os(memory->os, region.base, region.size);
+            region_table_unlock(&memory->regions, &region);
+        }
+    }
+}
+
+const char *virtual_memory_check(struct virtual_memory *memory)
+{
+    return region_table_check(&memory->regions, usage_current(&memory->reserved),
+                              usage_current(&memory->committed));
+}

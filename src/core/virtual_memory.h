@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * VirtualAlloc and VirtualFree with a memory: the same arguments, results and errors as Win32, and
+ * every byte known. The rules, each from what the CLR does with the calls:
+ *
+ *   reserve   One request is one OS reservation; no flag is added or removed. A commit without
+ *             an address is a reserve and commit.
+ *   commit    Counts the pages of the rounded range that were not committed before. Committing
+ *             again costs nothing. Addresses in no region of ours go to the OS uncounted.
+ *   decommit  The same, backwards. Size 0 at the base means the whole region.
+ *   release   Takes the region's remaining committed pages and its reservation off the count.
+ *   reset     MEM_RESET and MEM_RESET_UNDO go to the OS; the pages stay committed.
+ *   free of anything that is not a region of ours: HM_FOREIGN, and the OS is not called.
+ *
+ * Each operation prepares what can fail, calls the OS once, and then only does what cannot fail.
+ * After any failure the table, the counts and the OS agree. At every quiet moment the committed
+ * bytes equal the MEM_COMMIT pages that VirtualQuery finds in our regions.
+ *
+ * Any thread may call anything. A commit, decommit or release holds the lock of its one region over
+ * the OS call; reserve and the queries hold none.
+ */
+#ifndef HOSTMEM_CORE_VIRTUAL_MEMORY_H
+#define HOSTMEM_CORE_VIRTUAL_MEMORY_H
+
+#include "core/region_table.h"
+
+struct virtual_memory {
+    const struct os *os;
+    struct table_memory table_memory;
+    struct region_table regions;
+    struct usage reserved;  /* bytes */
+    struct usage committed; /* bytes */
+};
+
+/* One region as a report shows it. Sizes in bytes. */
+struct region_info {
+    struct region_snapshot region;
+    size_t committed;
+};
+
+/* OS_NOT_ENOUGH_MEMORY on failure. Regions still alive at destroy stay with the process. */
+os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os);
+void virtual_memory_destroy(struct virtual_memory *memory);
+
+/* Arguments and errors as VirtualAlloc; *result is written on success only. */
+os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, size_t size,
+                              uint32_t type, uint32_t protect, uintptr_t *result);
+
+/* Arguments and errors as VirtualFree; HM_FOREIGN for an address in no region of ours, or a release
+ * that does not name a region's base. */
+os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, size_t size,
+                             uint32_t type);
+
+/* The region with the lowest base at or above `address`. */
+bool virtual_memory_next(struct virtual_memory *memory, uintptr_t address,
+                         struct region_info *info);
+
+/* Add up the committed bytes of every region, by our table and by the OS, each region at one moment
+ * under its lock. */
+void virtual_memory_measure(struct virtual_memory *memory, size_t *by_table, size_t *by_os);
+
+/* At a quiet moment: NULL, or what is wrong with the tables. */
+const char *virtual_memory_check(struct virtual_memory *memory);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The seam between hostmem and the operating system: the only way to memory, in one table of
+ * functions. os_win32.c fills it with the Win32 calls; tests fill it with an address space of their
+ * own, fail the n-th call, or hand out addresses at the edges.
+ *
+ * Everything speaks Win32: the flags are MEM_* and PAGE_* values, errors are Win32 error codes. The
+ * constants below repeat the few values that portable code needs; os_win32.c checks them against
+ * <windows.h>.
+ *
+ * Rules for all functions: result pointers are never NULL; any thread may call, no lock is taken
+ * above the OS's own; on failure nothing has changed, results included.
+ */
+#ifndef HOSTMEM_OS_H
+#define HOSTMEM_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A Win32 error code, OS_OK being success. Bit 29 marks the codes that are ours. */
+typedef uint32_t os_error;
+
+#define OS_OK ((os_error)0)
+#define OS_NOT_ENOUGH_MEMORY ((os_error)8)
+#define OS_INVALID_PARAMETER ((os_error)87)
+#define OS_INVALID_ADDRESS ((os_error)487)
+#define HM_FOREIGN ((os_error)0x20000001) /* not memory that this host handed out */
+
+#define OS_MEM_COMMIT 0x00001000u
+#define OS_MEM_RESERVE 0x00002000u
+#define OS_MEM_DECOMMIT 0x00004000u
+#define OS_MEM_RELEASE 0x00008000u
+#define OS_MEM_FREE 0x00010000u
+#define OS_MEM_RESET 0x00080000u
+#define OS_MEM_RESET_UNDO 0x01000000u
+#define OS_PAGE_NOACCESS 0x01u
+#define OS_PAGE_READWRITE 0x04u
+#define OS_HEAP_EXECUTABLE 0x00040000u   /* HEAP_CREATE_ENABLE_EXECUTE */
+#define OS_HEAP_NO_SERIALIZE 0x00000001u /* HEAP_NO_SERIALIZE */
+
+/* One answer of virtual_query; laid out as MEMORY_BASIC_INFORMATION. */
+struct os_memory_info {
+    uintptr_t base;
+    uintptr_t allocation_base;
+    uint32_t allocation_protect;
+#if UINTPTR_MAX > UINT32_MAX
+    uint32_t partition;
+#endif
+    size_t size;
+    uint32_t state;
+    uint32_t protect;
+    uint32_t type;
+};
+
+struct os {
+    size_t page_size;      /* bytes, a power of two */
+    size_t granularity;    /* bytes, a power of two: every reservation starts on one */
+    uintptr_t max_address; /* the highest address a reservation can contain */
+
+    /* The memory of the runtime: VirtualAlloc, VirtualFree, VirtualProtect, VirtualQuery. */
+    os_error (*virtual_alloc)(const struct os *os, uintptr_t address, size_t size, uint32_t type,
+                              uint32_t protect, uintptr_t *result);
+    os_error (*virtual_free)(const struct os *os, uintptr_t address, size_t size, uint32_t type);
+    os_error (*virtual_protect)(const struct os *os, uintptr_t address, size_t size,
+                                uint32_t protect, uint32_t *old_protect);
+    /* `buffer` receives a struct os_memory_info if `length` bytes suffice. */
+    os_error (*virtual_query)(const struct os *os, uintptr_t address, void *buffer, size_t length,
+                              size_t *written);
+
+    /* Memory for the tables themselves: zeroed, real, never handed to the runtime.
+     * reserve gives address space only; commit makes part of it usable; release takes all back. */
+    void *(*table_reserve)(const struct os *os, size_t size);
+    bool (*table_commit)(const struct os *os, void *address, size_t size);
+    void (*table_release)(const struct os *os, void *address);
+
+    /* A private heap: HeapCreate, HeapAlloc, HeapFree, HeapDestroy. `flags` are OS_HEAP_*. Blocks
+     * are aligned to 16 bytes on 64-bit, 8 bytes on 32-bit systems. NULL means no memory. */
+    void *(*heap_create)(const struct os *os, uint32_t flags);
+    void (*heap_destroy)(const struct os *os, void *heap);
+    void *(*heap_alloc)(const struct os *os, void *heap, size_t size);
+    void (*heap_free)(const struct os *os, void *heap, void *block);
+
+    /* GlobalMemoryStatusEx: percent of physical memory in use, bytes of it that are free. */
+    os_error (*memory_load)(const struct os *os, uint32_t *load_percent, uint64_t *available);
+};
+
+/* A mutual exclusion lock of one word; all zero is unlocked, there is nothing to destroy.
+ * Not recursive. Not part of the table: every build has one kind of lock. */
+struct os_lock {
+    void *word;
+};
+
+void os_lock_acquire(struct os_lock *lock);
+void os_lock_release(struct os_lock *lock);
+
+/* The system this program runs on. */
+const struct os *os_system(void);
+
+#endif

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Four threads on one virtual memory of the real system, on one region table over addresses that
+ * nobody has, and on one block map. What a thread owns it knows exactly, and everything it is told
+ * about that must be true at every moment; in the end everything has been given back.
+ *
+ *     test_threads [seconds]      for all tests together, 10 if not given; HOSTMEM_SEED sets the seed
+ */
+#include "support/random.h"
+#include "support/thread.h"
+
+#include "core/block_map.h"
+#include "core/virtual_memory.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define THREADS 4
+#define PAGE ((size_t)4096)
+#define SLOT ((size_t)65536)
+
+static uint64_t seed;
+static uint64_t milliseconds; /* per test */
+static atomic_bool stop;
+static atomic_size_t rounds;
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: HOSTMEM_SEED=%" PRIu64 ": %s\n", __FILE__, __LINE__, seed,     \
+                    #condition);                                                                   \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static void require_sound(const char *fault)
+{
+    if (fault != NULL) {
+        fprintf(stderr, "HOSTMEM_SEED=%" PRIu64 ": %s\n", seed, fault);
+        abort();
+    }
+}
+
+/* Run `body` in every thread, with its number, until the time is up. */
+static void run_threads(const char *name, void (*body)(void *number))
+{
+    static size_t numbers[THREADS];
+    struct thread threads[THREADS];
+    atomic_store(&stop, false);
+    atomic_store(&rounds, 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        numbers[i] = i;
+        thread_start(&threads[i], body, &numbers[i]);
+    }
+    uint64_t end = thread_milliseconds() + milliseconds;
+    while (thread_milliseconds() < end) {
+#ifdef _WIN32
+        Sleep(10);
+#else
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+#endif
+    }
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < THREADS; i++) {
+        thread_join(&threads[i]);
+    }
+    printf("%s: %zu rounds\n", name, atomic_load(&rounds));
+}
+
+static struct random random_of(void *number)
+{
+    return (struct random){seed + (*(size_t *)number + 1) * UINT64_C(0x1000003)};
+}
+
+/* ---- one virtual memory ---- */
+
+#define PAGES_AT_MOST 512 /* enough for a bitmap of its own */
+#define OWNED 8
+#define MAILBOXES 4
+
+/* A region as its owner knows it. */
+struct holding {
+    uintptr_t base;
+    size_t page_count;
+    bool committed[PAGES_AT_MOST];
+};
+
+static struct virtual_memory memory;
+static _Atomic(struct holding *) mailboxes[MAILBOXES];
+static _Atomic uintptr_t hints[THREADS]; /* some region of each thread, perhaps released by now */
+
+static struct holding *holding_new(struct random *random)
+{
+    struct holding *holding = calloc(1, sizeof(*holding));
+    bool commit = random_one_in(random, 4);
+    size_t size = 1 + random_below(random, PAGES_AT_MOST * PAGE);
+    REQUIRE(holding != NULL);
+    REQUIRE(virtual_memory_alloc(&memory, 0, size, OS_MEM_RESERVE | (commit ? OS_MEM_COMMIT : 0),
+                                 OS_PAGE_READWRITE, &holding->base) == OS_OK);
+    holding->page_count = (size + PAGE - 1) / PAGE;
+    memset(holding->committed, commit, holding->page_count);
+    return holding;
+}
+
+static void holding_verify(const struct holding *holding, struct random *random)
+{
+    struct region_snapshot region;
+    struct region_guard guard;
+    size_t size = holding->page_count * PAGE, pages = 0;
+    REQUIRE(
+        region_table_find(&memory.regions, holding->base + random_below(random, size), &region));
+    REQUIRE(region.base == holding->base && region.size == size);
+    REQUIRE(region_table_next(&memory.regions, holding->base, &region));
+    REQUIRE(region.base == holding->base && region.size == size);
+    REQUIRE(region_table_lock(&memory.regions, holding->base, &guard));
+    for (size_t i = 0; i < holding->page_count; i++) {
+        pages += holding->committed[i];
+    }
+    REQUIRE(guard.base == holding->base && guard.pages->committed == pages);
+    size_t page = random_below(random, holding->page_count);
+    REQUIRE(page_set_count(guard.pages, page, page + 1) == holding->committed[page]);
+    require_sound(page_set_check(guard.pages, guard.page_count));
+    region_table_unlock(&memory.regions, &guard);
+    if (holding->committed[page]) { /* the memory itself: last written by whoever committed it */
+        *(volatile uintptr_t *)(holding->base + page * PAGE) = holding->base;
+    }
+}
+
+static void holding_change(struct holding *holding, struct random *random)
+{
+    size_t first = random_below(random, holding->page_count);
+    size_t left = holding->page_count - first;
+    size_t count = 1 + random_below(random, left < 6 ? left : 6);
+    uintptr_t address = holding->base + first * PAGE, result;
+    bool commit = !random_one_in(random, 3);
+    if (commit) {
+        REQUIRE(virtual_memory_alloc(&memory, address, count * PAGE, OS_MEM_COMMIT,
+                                     OS_PAGE_READWRITE, &result) == OS_OK);
+        REQUIRE(result == address);
+    } else {
+        REQUIRE(virtual_memory_free(&memory, address, count * PAGE, OS_MEM_DECOMMIT) == OS_OK);
+    }
+    memset(&holding->committed[first], commit, count);
+}
+
+static void holding_release(struct holding *holding)
+{
+    REQUIRE(virtual_memory_free(&memory, holding->base, 0, OS_MEM_RELEASE) == OS_OK);
+    free(holding);
+}
+
+/* Look at what others own: anything may have happened to it, but each answer fits together. */
+static void look_at_others(struct random *random)
+{
+    struct region_snapshot region;
+    struct region_guard guard;
+    uintptr_t address = atomic_load(&hints[random_below(random, THREADS)]);
+    address += random_below(random, PAGES_AT_MOST * PAGE);
+    if (region_table_find(&memory.regions, address, &region)) {
+        REQUIRE(address - region.base < region.size && region.base % SLOT == 0);
+        REQUIRE(region.size <= PAGES_AT_MOST * PAGE && region.size % PAGE == 0);
+        REQUIRE((region.type & OS_MEM_RESERVE) != 0 && region.protect == OS_PAGE_READWRITE);
+    }
+    if (region_table_lock(&memory.regions, address, &guard)) {
+        REQUIRE(address - guard.base < guard.size && guard.page_count == guard.size / PAGE);
+        require_sound(page_set_check(guard.pages, guard.page_count));
+        region_table_unlock(&memory.regions, &guard);
+    }
+    if (random_one_in(random, 64)) {
+        struct region_info info;
+        for (uintptr_t at = 0; virtual_memory_next(&memory, at, &info);) {
+            REQUIRE(info.region.base >= at && info.committed <= info.region.size);
+            at = info.region.base + info.region.size;
+        }
+    }
+}
+
+static void own_and_hand_on(void *number)
+{
+    struct random random = random_of(number);
+    struct holding *owned[OWNED] = {0};
+    size_t done = 0;
+    for (; !atomic_load(&stop); done++) {
+        struct holding **place = &owned[random_below(&random, OWNED)];
+        if (*place == NULL) {
+            *place = holding_new(&random);
+            atomic_store(&hints[*(size_t *)number], (*place)->base);
+        }
+        switch (random_below(&random, 8)) {
+        case 0:
+            holding_release(*place);
+            *place = NULL;
+            break;
+        case 1: /* hand it to whoever comes next, take what lies there */
+            *place = atomic_exchange(&mailboxes[random_below(&random, MAILBOXES)], *place);
+            break;
+        case 2:
+            holding_verify(*place, &random);
+            break;
+        case 3:
+            look_at_others(&random);
+            break;
+        default:
+            holding_change(*place, &random);
+            break;
+        }
+    }
+    for (size_t i = 0; i < OWNED; i++) {
+        if (owned[i] != NULL) {
+            holding_verify(owned[i], &random);
+            holding_release(owned[i]);
+        }
+    }
+    atomic_fetch_add(&rounds, done);
+}
+
+/* The ids that a table with no live region can still hand out, all of which must come from its free
+ * list. */
+static void require_no_id_lost(struct region_table *table)
+{
+    const uint32_t used = table->used_count;
+    for (uint32_t i = 1; i < used; i++) {
+        REQUIRE(region_table_acquire(table) != 0);
+    }
+    REQUIRE(table->used_count == used);
+    REQUIRE(region_table_acquire(table) == used);
+}
+
+static void test_virtual_memory(void)
+{
+    REQUIRE(virtual_memory_create(&memory, os_system()) == OS_OK);
+    run_threads("virtual memory", own_and_hand_on);
+    for (size_t i = 0; i < MAILBOXES; i++) {
+        struct holding *left = atomic_exchange(&mailboxes[i], NULL);
+        if (left != NULL) {
+            holding_release(left);
+        }
+    }
+    require_sound(virtual_memory_check(&memory));
+    REQUIRE(usage_current(&memory.reserved) == 0 && usage_current(&memory.committed) == 0);
+    REQUIRE(usage_current(&memory.regions.live) == 0);
+    require_no_id_lost(&memory.regions);
+    virtual_memory_destroy(&memory);
+    REQUIRE(usage_current(&memory.table_memory.committed) == 0);
+}
+
+/* ---- one region table, addresses that nobody has ---- */
+
+#define FIRST ((uintptr_t)0x10000000)
+#define PLACES 64 /* per thread, three slots each */
+#define STAY 16   /* every 16th place has a region that is never withdrawn */
+
+static struct table_memory table_memory;
+static struct region_table table;
+
+static uintptr_t place_address(size_t thread, size_t place)
+{
+    return FIRST + (place * THREADS + thread) * 3 * SLOT;
+}
+
+static void publish(uintptr_t base, size_t size)
+{
+    const struct region_snapshot region = {.base = base, .size = size, .type = (uint32_t)size};
+    uint32_t id = region_table_acquire(&table);
+    REQUIRE(id != 0 && region_table_publish(&table, id, &region, false) == OS_OK);
+}
+
+static void withdraw(uintptr_t base, bool refused)
+{
+    struct region_guard guard;
+    REQUIRE(region_table_lock(&table, base, &guard));
+    REQUIRE(guard.base == base);
+    region_table_withdraw(&table, &guard);
+    if (refused) {
+        region_table_restore(&table, &guard);
+        region_table_unlock(&table, &guard);
+    } else {
+        region_table_discard(&table, &guard);
+    }
+}
+
+/* Whoever walks over all regions meets each one that stays. */
+static void walk(void)
+{
+    struct region_snapshot region;
+    size_t staying = 0;
+    for (uintptr_t at = 0; region_table_next(&table, at, &region);) {
+        REQUIRE(region.base >= at && region.type == (uint32_t)region.size);
+        at = region.base + region.size;
+        staying += region.size == 2 * SLOT;
+    }
+    REQUIRE(staying == THREADS * PLACES / STAY);
+}
+
+static void publish_and_look(void *number)
+{
+    struct random random = random_of(number);
+    size_t thread = *(size_t *)number, done = 0;
+    size_t sizes[PLACES] = {0};
+    struct region_snapshot region;
+    for (; !atomic_load(&stop); done++) {
+        size_t place = random_below(&random, PLACES);
+        uintptr_t base = place_address(thread, place);
+        if (place % STAY != 0) {
+            if (sizes[place] == 0) {
+                sizes[place] = PAGE * (1 + random_below(&random, 31));
+                publish(base, sizes[place]);
+            }
+            REQUIRE(region_table_find(&table, base + sizes[place] - 1, &region));
+            REQUIRE(region.base == base && region.size == sizes[place]);
+            REQUIRE(!region_table_find(&table, base + sizes[place], &region));
+            bool refused = random_one_in(&random, 4);
+            if (refused || random_one_in(&random, 2)) {
+                withdraw(base, refused);
+                sizes[place] = refused ? sizes[place] : 0;
+            }
+        }
+        uintptr_t address = FIRST + random_below(&random, THREADS * PLACES * 3 * SLOT);
+        if (region_table_find(&table, address, &region)) {
+            REQUIRE(address - region.base < region.size);
+            REQUIRE(region.type == (uint32_t)region.size &&
+                    (region.base - FIRST) % (3 * SLOT) == 0);
+        }
+        if (done % 32 == 0) {
+            walk();
+        }
+    }
+    for (size_t place = 0; place < PLACES; place++) {
+        if (sizes[place] != 0) {
+            withdraw(place_address(thread, place), false);
+        }
+    }
+    atomic_fetch_add(&rounds, done);
+}
+
+static void test_region_table(void)
+{
+    table_memory = (struct table_memory){.os = os_system()};
+    REQUIRE(region_table_create(&table, &table_memory) == OS_OK);
+    for (size_t i = 0; i < THREADS * PLACES; i++) {
+        if (i / THREADS % STAY == 0) {
+            publish(place_address(i % THREADS, i / THREADS), 2 * SLOT);
+        }
+    }
+    run_threads("region table", publish_and_look);
+    walk();
+    require_sound(region_table_check(&table, 2 * SLOT * THREADS * PLACES / STAY, 0));
+    for (size_t i = 0; i < THREADS * PLACES; i++) {
+        if (i / THREADS % STAY == 0) {
+            withdraw(place_address(i % THREADS, i / THREADS), false);
+        }
+    }
+    require_sound(region_table_check(&table, 0, 0));
+    require_no_id_lost(&table);
+    region_table_destroy(&table);
+    REQUIRE(usage_current(&table_memory.committed) == 0);
+}
+
+/* ---- one id that jumps over a region that stays ---- */
+
+#define LOW FIRST
+#define MIDDLE (FIRST + 8 * SLOT)
+#define HIGH (FIRST + 16 * SLOT)
+
+/* Thread 0 moves one region to and fro, always with the same id, for no other one is free; the rest
+ * walk, and must meet the region in the middle, whatever the id that they have just read means by
+ * the time they look at its descriptor. */
+static void jump_or_walk(void *number)
+{
+    struct region_snapshot region;
+    size_t done = 0;
+    for (; !atomic_load(&stop); done++) {
+        if (*(size_t *)number == 0) {
+            publish(LOW, SLOT);
+            withdraw(LOW, false);
+            publish(HIGH, 2 * SLOT);
+            withdraw(HIGH, false);
+        } else {
+            if (region_table_find(&table, LOW, &region)) {
+                REQUIRE(region.base == LOW && region.size == SLOT && region.type == SLOT);
+            }
+            if (region_table_find(&table, HIGH, &region)) {
+                REQUIRE(region.base == HIGH && region.type == 2 * SLOT);
+                REQUIRE(region.size == 2 * SLOT);
+            }
+            REQUIRE(region_table_next(&table, 0, &region));
+            if (region.base == LOW) {
+                REQUIRE(region_table_next(&table, LOW + SLOT, &region));
+            }
+            REQUIRE(region.base == MIDDLE);
+        }
+    }
+    atomic_fetch_add(&rounds, done);
+}
+
+static void test_jumping_id(void)
+{
+    table_memory = (struct table_memory){.os = os_system()};
+    REQUIRE(region_table_create(&table, &table_memory) == OS_OK);
+    publish(MIDDLE, SLOT);
+    run_threads("jumping id", jump_or_walk);
+    require_sound(region_table_check(&table, SLOT, 0));
+    REQUIRE(table.used_count == 3);
+    region_table_destroy(&table);
+}
+
+/* ---- one block map ---- */
+
+#define BLOCKS 4096 /* per thread; the threads' blocks alternate within each word of the map */
+
+static struct block_map map;
+static _Atomic uintptr_t contested; /* one live block that all threads try to remove */
+static _Atomic size_t added;
+static _Atomic size_t removed;
+
+static uintptr_t block_address(size_t thread, size_t block)
+{
+    /* Over many leaves, so that threads meet when they install them. */
+    return ((uintptr_t)(block / 64) << 20) + (block % 64 * THREADS + thread) * BLOCK_ALIGNMENT +
+           SLOT;
+}
+
+static void add_and_remove(void *number)
+{
+    struct random random = random_of(number);
+    size_t thread = *(size_t *)number, done = 0;
+    bool *live = calloc(BLOCKS, sizeof(*live));
+    REQUIRE(live != NULL);
+    for (; !atomic_load(&stop); done++) {
+        size_t block = random_below(&random, BLOCKS);
+        uintptr_t address = block_address(thread, block);
+        REQUIRE(block_map_contains(&map, address) == live[block]);
+        REQUIRE(!block_map_contains(&map, address + 1));
+        if (live[block]) {
+            REQUIRE(block_map_remove(&map, address));
+            REQUIRE(!block_map_remove(&map, address));
+        } else {
+            REQUIRE(block_map_add(&map, address));
+        }
+        live[block] = !live[block];
+
+        address = atomic_load(&contested);
+        if (address != 0 && block_map_remove(&map, address)) {
+            atomic_fetch_add(&removed, 1);
+            atomic_store(&contested, 0);
+        } else if (thread == 0 && address == 0) {
+            address = SLOT / 2 + random_below(&random, 64) * BLOCK_ALIGNMENT;
+            /* Named first, so that a thread which read the same name long ago may remove it too. */
+            atomic_store(&contested, address);
+            REQUIRE(block_map_add(&map, address));
+            atomic_fetch_add(&added, 1);
+        }
+    }
+    for (size_t block = 0; block < BLOCKS; block++) {
+        REQUIRE(block_map_remove(&map, block_address(thread, block)) == live[block]);
+    }
+    free(live);
+    atomic_fetch_add(&rounds, done);
+}
+
+static void test_block_map(void)
+{
+    table_memory = (struct table_memory){.os = os_system()};
+    block_map_init(&map, &table_memory);
+    run_threads("block map", add_and_remove);
+    uintptr_t left = atomic_load(&contested);
+    REQUIRE(block_map_next(&map, 0) == left);
+    if (left != 0) {
+        REQUIRE(block_map_remove(&map, left));
+        atomic_fetch_add(&removed, 1);
+    }
+    REQUIRE(atomic_load(&added) == atomic_load(&removed));
+    REQUIRE(block_map_next(&map, 0) == 0);
+    block_map_destroy(&map);
+    REQUIRE(usage_current(&table_memory.committed) == 0);
+}
+
+int main(int argc, char **argv)
+{
+    seed = random_seed("test_threads");
+    milliseconds = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000 / 4;
+    test_virtual_memory();
+    test_region_table();
+    test_jumping_id();
+    test_block_map();
+    return 0;
+}

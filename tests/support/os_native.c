@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The seam on the system the tests are built on, for the tests with threads: mmap, mprotect, munmap,
+ * and a spin lock of one word. There is no lock and no table in it, so that a thread sanitizer sees
+ * no order but the one that the code under test makes.
+ *
+ * munmap wants a size: a hidden page before every reservation keeps it.
+ */
+#include "os/os.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#define PAGE_BYTES ((size_t)4096)
+#define GRANULARITY ((size_t)65536)
+
+struct header {
+    void *mapping;
+    size_t mapping_size;
+};
+
+static struct header *header_of(uintptr_t base)
+{
+    return (struct header *)(base - PAGE_BYTES);
+}
+
+static uintptr_t page_begin(uintptr_t address)
+{
+    return address & ~(PAGE_BYTES - 1);
+}
+
+static uintptr_t page_end(uintptr_t address)
+{
+    return page_begin(address + PAGE_BYTES - 1);
+}
+
+/* A reservation of whole pages at a multiple of the granularity; 0 when there is none. */
+static uintptr_t map(size_t size)
+{
+    size_t mapping_size = PAGE_BYTES + GRANULARITY + size;
+    if (mapping_size < size) {
+        return 0;
+    }
+    void *mapping =
+        mmap(NULL, mapping_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED) {
+        return 0;
+    }
+    uintptr_t base = ((uintptr_t)mapping + PAGE_BYTES + GRANULARITY - 1) & ~(GRANULARITY - 1);
+    if (mprotect(header_of(base), PAGE_BYTES, PROT_READ | PROT_WRITE) != 0) {
+        munmap(mapping, mapping_size);
+        return 0;
+    }
+    *header_of(base) = (struct header){mapping, mapping_size};
+    return base;
+}
+
+static void unmap(uintptr_t base)
+{
+    struct header header = *header_of(base);
+    munmap(header.mapping, header.mapping_size);
+}
+
+static os_error native_virtual_alloc(const struct os *os, uintptr_t address, size_t size,
+                                     uint32_t type, uint32_t protect, uintptr_t *result)
+{
+    (void)os;
+    (void)protect;
+    if (size == 0 || (type & (OS_MEM_RESERVE | OS_MEM_COMMIT)) == 0 ||
+        ((type & OS_MEM_RESERVE) != 0 && address != 0)) {
+        return OS_INVALID_PARAMETER; /* the tests reserve where the system wants it */
+    }
+    uintptr_t base = page_begin(address);
+    if (address == 0) {
+        base = map(page_end(size));
+        if (base == 0) {
+            return OS_NOT_ENOUGH_MEMORY;
+        }
+        address = base;
+    }
+    if ((type & OS_MEM_COMMIT) != 0 &&
+        mprotect((void *)base, page_end(address + size) - base, PROT_READ | PROT_WRITE) != 0) {
+        if ((type & OS_MEM_RESERVE) != 0) {
+            unmap(base);
+        }
+        return OS_INVALID_ADDRESS;
+    }
+    *result = base;
+    return OS_OK;
+}
+
+static os_error native_virtual_free(const struct os *os, uintptr_t address, size_t size,
+                                    uint32_t type)
+{
+    (void)os;
+    uintptr_t base = page_begin(address);
+    if (type == OS_MEM_RELEASE && size == 0) {
+        unmap(base);
+        return OS_OK;
+    }
+    if (type != OS_MEM_DECOMMIT || size == 0) {
+        return OS_INVALID_PARAMETER;
+    }
+    size = page_end(address + size) - base;
+    return madvise((void *)base, size, MADV_DONTNEED) == 0 &&
+                   mprotect((void *)base, size, PROT_NONE) == 0
+               ? OS_OK
+               : OS_INVALID_ADDRESS;
+}
+
+static void *native_table_reserve(const struct os *os, size_t size)
+{
+    (void)os;
+    return (void *)map(page_end(size));
+}
+
+static bool native_table_commit(const struct os *os, void *address, size_t size)
+{
+    (void)os;
+    return mprotect(address, size, PROT_READ | PROT_WRITE) == 0;
+}
+
+static void native_table_release(const struct os *os, void *address)
+{
+    (void)os;
+    unmap((uintptr_t)address);
+}
+
+/* ---- the lock ---- */
+
+static _Atomic uintptr_t *word_of(struct os_lock *lock)
+{
+    _Static_assert(sizeof(_Atomic uintptr_t) == sizeof(lock->word), "a lock is one word");
+    return (_Atomic uintptr_t *)(void *)&lock->word;
+}
+
+void os_lock_acquire(struct os_lock *lock)
+{
+    /* Acquire: pairs with the release in os_lock_release. */
+    while (atomic_exchange_explicit(word_of(lock), 1, memory_order_acquire) != 0) {
+        sched_yield();
+    }
+}
+
+void os_lock_release(struct os_lock *lock)
+{
+    atomic_store_explicit(word_of(lock), 0, memory_order_release);
+}
+
+/* What the tests with threads do not use is not there: protect, query, heaps, the memory load. */
+const struct os *os_system(void)
+{
+    static const struct os system = {
+        .page_size = PAGE_BYTES,
+        .granularity = GRANULARITY,
+#if UINTPTR_MAX > UINT32_MAX
+        .max_address = ((uintptr_t)1 << 47) - 1,
+#else
+        .max_address = UINTPTR_MAX,
+#endif
+        .virtual_alloc = native_virtual_alloc,
+        .virtual_free = native_virtual_free,
+        .table_reserve = native_table_reserve,
+        .table_commit = native_table_commit,
+        .table_release = native_table_release,
+    };
+    return &system;
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A page set is exact in all its forms, changes form when it must, and its prepare is the only step
+ * that can fail. Sizes are around PAGE_SET_INLINE_PAGES (384 on 64-bit systems, 192 on 32-bit).
+ */
+#include "support/fake_os.h"
+#include "support/random.h"
+#include "support/unit.h"
+
+#include "core/page_set.h"
+
+#include <string.h>
+
+#define SMALL ((size_t)PAGE_SET_INLINE_PAGES)
+#define LARGE (SMALL + 1)
+
+static struct fake_os fake;
+static struct table_memory memory;
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_os_init_default(&fake);
+    memory = (struct table_memory){.os = &fake.os};
+    return 0;
+}
+
+/* Fails when a set has left its bitmap behind, or lost count of it. */
+static int tear_down(void **state)
+{
+    (void)state;
+    return usage_current(&memory.committed) == 0 && fake_os_destroy(&fake) == 0 ? 0 : -1;
+}
+
+static void mark(struct page_set *set, size_t pages, size_t first, size_t end)
+{
+    assert_true(page_set_prepare(set, pages, first, end, true, &memory));
+    page_set_mark(set, first, end);
+    assert_sound(page_set_check(set, pages));
+}
+
+static void clear(struct page_set *set, size_t pages, size_t first, size_t end)
+{
+    assert_true(page_set_prepare(set, pages, first, end, false, &memory));
+    page_set_clear(set, pages, first, end, &memory);
+    assert_sound(page_set_check(set, pages));
+}
+
+/* The runs of the set are exactly these, given as first, end, first, end … */
+static void assert_runs(const struct page_set *set, size_t pages, const size_t *runs, size_t count)
+{
+    size_t first = POISON, end = 0, total = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(page_set_next_run(set, pages, &first, &end));
+        assert_int_equal(first, runs[2 * i]);
+        assert_int_equal(end, runs[2 * i + 1]);
+        assert_int_equal(page_set_count(set, first, end), end - first);
+        total += end - first;
+    }
+    assert_false(page_set_next_run(set, pages, &first, &end));
+    assert_int_equal(set->committed, total);
+    assert_int_equal(page_set_count(set, 0, pages), total);
+}
+
+#define ASSERT_RUNS(set, pages, ...)                                                               \
+    assert_runs(set, pages, (const size_t[]){__VA_ARGS__},                                         \
+                sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t) / 2)
+
+static void a_new_set_is_empty_whatever_its_size(void **state)
+{
+    const size_t sizes[] = {1, 63, 64, 65, SMALL - 1, SMALL, LARGE, 100000};
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct page_set set;
+        memset(&set, 0xAA, sizeof(set));
+        page_set_init(&set, sizes[i]);
+        assert_runs(&set, sizes[i], NULL, 0);
+        assert_sound(page_set_check(&set, sizes[i]));
+        page_set_dispose(&set, sizes[i], &memory);
+    }
+    assert_int_equal(fake_os_calls(&fake), 0);
+}
+
+static void a_small_set_never_needs_memory(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, SMALL);
+    for (size_t page = 0; page < SMALL; page += 2) {
+        mark(&set, SMALL, page, page + 1);
+    }
+    assert_int_equal(set.committed, SMALL / 2);
+    mark(&set, SMALL, 0, SMALL);
+    ASSERT_RUNS(&set, SMALL, 0, SMALL);
+    clear(&set, SMALL, 64, 128); /* a whole word */
+    ASSERT_RUNS(&set, SMALL, 0, 64, 128, SMALL);
+    clear(&set, SMALL, 0, SMALL);
+    assert_runs(&set, SMALL, NULL, 0);
+    mark(&set, SMALL, SMALL - 1, SMALL);
+    ASSERT_RUNS(&set, SMALL, SMALL - 1, SMALL);
+    assert_int_equal(fake_os_calls(&fake), 0);
+}
+
+static void three_runs_of_a_large_set_need_no_memory(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    mark(&set, LARGE, 100, 110);
+    mark(&set, LARGE, 150, 151);
+    mark(&set, LARGE, 0, 1);
+    ASSERT_RUNS(&set, LARGE, 0, 1, 100, 110, 150, 151);
+    assert_null(set.bits);
+    assert_int_equal(fake_os_calls(&fake), 0);
+    page_set_dispose(&set, LARGE, &memory);
+}
+
+static void touching_and_overlapping_runs_become_one(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    mark(&set, LARGE, 10, 20);
+    mark(&set, LARGE, 20, 30); /* behind */
+    mark(&set, LARGE, 5, 10);  /* before */
+    ASSERT_RUNS(&set, LARGE, 5, 30);
+    mark(&set, LARGE, 40, 50);
+    mark(&set, LARGE, 60, 70);
+    mark(&set, LARGE, 28, 65); /* over one and into two */
+    ASSERT_RUNS(&set, LARGE, 5, 70);
+    mark(&set, LARGE, 6, 7); /* inside: nothing new */
+    ASSERT_RUNS(&set, LARGE, 5, 70);
+    mark(&set, LARGE, 0, LARGE);
+    ASSERT_RUNS(&set, LARGE, 0, LARGE);
+    assert_null(set.bits);
+}
+
+static void clearing_cuts_splits_and_removes_runs(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    mark(&set, LARGE, 0, 150);
+    clear(&set, LARGE, 0, 10);
+    clear(&set, LARGE, 140, 190);
+    ASSERT_RUNS(&set, LARGE, 10, 140);
+    clear(&set, LARGE, 50, 60);
+    ASSERT_RUNS(&set, LARGE, 10, 50, 60, 140);
+    clear(&set, LARGE, 55, 58); /* never marked */
+    ASSERT_RUNS(&set, LARGE, 10, 50, 60, 140);
+    clear(&set, LARGE, 40, 70);
+    ASSERT_RUNS(&set, LARGE, 10, 40, 70, 140);
+    clear(&set, LARGE, 0, 40);
+    ASSERT_RUNS(&set, LARGE, 70, 140);
+    clear(&set, LARGE, 0, LARGE);
+    assert_runs(&set, LARGE, NULL, 0);
+    clear(&set, LARGE, 0, LARGE);
+    assert_runs(&set, LARGE, NULL, 0);
+    assert_null(set.bits);
+}
+
+static void the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t run = 0; run < 3; run++) {
+            mark(&set, LARGE, 10 * run, 10 * run + 5);
+        }
+        assert_null(set.bits);
+        mark(&set, LARGE, LARGE - 1, LARGE);
+        assert_non_null(set.bits);
+        assert_int_equal(usage_current(&memory.committed), PAGE);
+        ASSERT_RUNS(&set, LARGE, 0, 5, 10, 15, 20, 25, LARGE - 1, LARGE);
+        clear(&set, LARGE, 0, LARGE - 1);
+        assert_non_null(set.bits); /* one page is left */
+        ASSERT_RUNS(&set, LARGE, LARGE - 1, LARGE);
+        clear(&set, LARGE, LARGE - 1, LARGE);
+        assert_null(set.bits);
+        assert_int_equal(fake.table_count, 0);
+        assert_runs(&set, LARGE, NULL, 0);
+    }
+}
+
+static void a_clear_that_splits_the_third_run_brings_a_bitmap_too(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, 100000);
+    mark(&set, 100000, 0, 10);
+    mark(&set, 100000, 20, 30);
+    mark(&set, 100000, 40, 99999);
+    clear(&set, 100000, 70000, 70001);
+    assert_non_null(set.bits);
+    ASSERT_RUNS(&set, 100000, 0, 10, 20, 30, 40, 70000, 70001, 99999);
+    assert_int_equal(page_set_count(&set, 69999, 70002), 2);
+    page_set_dispose(&set, 100000, &memory);
+    assert_int_equal(fake.table_count, 0);
+}
+
+static void a_prepare_that_fails_leaves_the_set_as_it_was(void **state)
+{
+    const enum fake_kind kinds[] = {FAKE_TABLE_RESERVE, FAKE_TABLE_COMMIT};
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    mark(&set, LARGE, 0, 1);
+    mark(&set, LARGE, 10, 20);
+    mark(&set, LARGE, 30, 40);
+    for (size_t i = 0; i < 2; i++) {
+        fake_os_fail(&fake, kinds[i], 1);
+        assert_false(page_set_prepare(&set, LARGE, 50, 60, true, &memory));
+        fake_os_fail(&fake, kinds[i], 1);
+        assert_false(page_set_prepare(&set, LARGE, 12, 14, false, &memory));
+        assert_null(set.bits);
+        ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
+        assert_int_equal(fake.table_count, 0);
+        assert_int_equal(usage_current(&memory.committed), 0);
+    }
+    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+    clear(&set, LARGE, 12, 14);
+    ASSERT_RUNS(&set, LARGE, 0, 1, 10, 12, 14, 20, 30, 40);
+    page_set_dispose(&set, LARGE, &memory);
+}
+
+static void prepare_alone_changes_no_page(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    mark(&set, LARGE, 0, 1);
+    mark(&set, LARGE, 10, 20);
+    mark(&set, LARGE, 30, 40);
+    assert_true(page_set_prepare(&set, LARGE, 50, 60, true, &memory));
+    ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
+    assert_true(page_set_prepare(&set, LARGE, 12, 13, false, &memory));
+    ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
+    assert_sound(page_set_check(&set, LARGE));
+    page_set_dispose(&set, LARGE, &memory);
+}
+
+static void fail_at(const char *what, size_t operation, size_t pages)
+{
+    fail_msg("operation %lu of %lu pages: %s", (unsigned long)operation, (unsigned long)pages,
+             what);
+}
+
+/* `operations` random marks and clears against an array of bool. */
+static void compare_with_naive(struct random *random, size_t pages, size_t operations)
+{
+    bool *naive = calloc(pages, sizeof(*naive));
+    size_t expected = 0;
+    struct page_set set;
+    page_set_init(&set, pages);
+    for (size_t i = 0; i < operations; i++) {
+        size_t first = random_below(random, pages);
+        size_t length = random_one_in(random, 50) ? pages : 1 + random_below(random, 1 + pages / 8);
+        size_t end = length < pages - first ? first + length : pages;
+        bool value = random_one_in(random, 2);
+        size_t counted = 0;
+        if (random_one_in(random, 100)) {
+            first = 0;
+            end = pages;
+            value = false;
+        }
+        for (size_t page = first; page < end; page++) {
+            counted += naive[page];
+            naive[page] = value;
+        }
+        if (page_set_count(&set, first, end) != counted) {
+            fail_at("count", i, pages);
+        }
+        expected = value ? expected + (end - first) - counted : expected - counted;
+        assert_true(page_set_prepare(&set, pages, first, end, value, &memory));
+        if (value) {
+            page_set_mark(&set, first, end);
+        } else {
+            page_set_clear(&set, pages, first, end, &memory);
+        }
+        const char *fault = page_set_check(&set, pages);
+        if (fault != NULL || set.committed != expected) {
+            fail_at(fault != NULL ? fault : "committed", i, pages);
+        }
+        if (i % 64 == 0) {
+            size_t run_first, run_end = 0, previous = 0;
+            while (page_set_next_run(&set, pages, &run_first, &run_end)) {
+                for (size_t page = previous; page < run_end; page++) {
+                    if (naive[page] != (page >= run_first)) {
+                        fail_at("a page", i, pages);
+                    }
+                }
+                previous = run_end;
+            }
+            for (size_t page = previous; page < pages; page++) {
+                assert_false(naive[page]);
+            }
+        }
+    }
+    page_set_dispose(&set, pages, &memory);
+    free(naive);
+}
+
+static void agrees_with_a_naive_array_over_many_random_operations(void **state)
+{
+    const size_t sizes[] = {1, 5, 64, SMALL - 1, SMALL, LARGE, LARGE + 63, 1000, 4097};
+    struct random random = {random_seed("test_page_set")};
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        compare_with_naive(&random, sizes[i], 20000);
+    }
+    compare_with_naive(&random, 8 * PAGE + 1, 2000); /* one bit more than a page of bits */
+}
+
+static void check_notices_every_kind_of_damage(void **state)
+{
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, LARGE);
+    mark(&set, LARGE, 10, 20);
+    mark(&set, LARGE, 30, 40);
+
+    struct page_set damaged = set;
+    damaged.runs[1].end = LARGE + 1;
+    assert_fault(page_set_check(&damaged, LARGE), "a run of pages is empty or leaves its region");
+    damaged = set;
+    damaged.runs[0].first = 25;
+    assert_fault(page_set_check(&damaged, LARGE), "a run of pages is empty or leaves its region");
+    damaged = set;
+    damaged.runs[1].first = 20;
+    assert_fault(page_set_check(&damaged, LARGE), "two runs of pages touch");
+    damaged = set;
+    damaged.runs[2] = (struct page_run){1, 5};
+    assert_fault(page_set_check(&damaged, LARGE), "the runs of a region are not in order");
+    damaged = set;
+    damaged.committed++;
+    assert_fault(page_set_check(&damaged, LARGE),
+                 "the count of committed pages is not their number");
+    assert_fault(page_set_check(&set, SMALL), "a small region keeps runs");
+    assert_sound(page_set_check(&set, LARGE));
+
+    page_set_init(&set, SMALL);
+    mark(&set, SMALL, 10, 20);
+    set.inline_bits[0] ^= 1;
+    assert_fault(page_set_check(&set, SMALL), "the count of committed pages is not their number");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_new_set_is_empty_whatever_its_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_small_set_never_needs_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(three_runs_of_a_large_set_need_no_memory, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(touching_and_overlapping_runs_become_one, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(clearing_cuts_splits_and_removes_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_clear_that_splits_the_third_run_brings_a_bitmap_too,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_prepare_that_fails_leaves_the_set_as_it_was, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(prepare_alone_changes_no_page, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(agrees_with_a_naive_array_over_many_random_operations,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(check_notices_every_kind_of_damage, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
