@@ -15,7 +15,7 @@ function(hostmem_managed_program name)
     add_custom_command(
         OUTPUT ${program}
         COMMAND ${CMAKE_COMMAND} -E make_directory ${HOSTMEM_MANAGED_DIR}
-        COMMAND ${HOSTMEM_MCS} -nologo -nostdlib -noconfig -sdk:4.5 -out:${program}
+        COMMAND ${HOSTMEM_MCS} -nologo -nowarn:1702 -nostdlib -noconfig -sdk:4.5 -out:${program}
             -r:${framework}/System.Private.CoreLib.dll
             -r:${framework}/System.Runtime.dll
             -r:${framework}/System.Runtime.Extensions.dll

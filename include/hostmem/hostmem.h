@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hostmem: a memory manager for native programs that host a .NET runtime.
+ *
+ *     HostMemCreateManager       an IHostMemoryManager that knows every byte it hands out
+ *     HostMemCreateHostControl   an IHostControl that gives it to the .NET Framework's CLR
+ *     HostMemBindRuntime         gives it to a .NET Core runtime, which has no SetHostControl
+ *
+ * The same manager comes from CoCreateInstance(CLSID_HostMemoryManager), registered or through the
+ * manifest in the DLL. Link hostmem.dll's import library or the static library; the interface ids
+ * are in the uuid library that both bring along.
+ *
+ * The manager also answers QueryInterface for IHostMemoryStatistics, its heaps for
+ * IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
+ * and, for our own interfaces, in hostmem.idl.
+ */
+#ifndef HOSTMEM_HOSTMEM_H
+#define HOSTMEM_HOSTMEM_H
+
+#include <windows.h>
+
+/* The header of the .NET Framework SDK declares the hosting interfaces; MinGW-w64's lacks those for
+ * memory, and clrhosting.h adds them. */
+#include <mscoree.h>
+#ifndef __IHostMemoryManager_INTERFACE_DEFINED__
+#include <hostmem/clrhosting.h>
+#endif
+#include <hostmem/hostmem_interfaces.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Later versions add fields at the end: set Size to sizeof(HOSTMEM_OPTIONS), the rest to 0. */
+typedef struct HOSTMEM_OPTIONS {
+    UINT32 Size;
+    UINT32 Flags; /* no flag is defined yet: 0 */
+} HOSTMEM_OPTIONS;
+
+/* Create a memory manager. One manager serves one CLR; a process may have several.
+ *
+ * options  NULL for the defaults
+ * manager  receives one reference. A CLR that was given the manager never releases it; without a
+ *          CLR the last Release frees the manager's tables. Memory still allocated then stays with
+ *          the process.
+ *
+ * Any thread. S_OK · E_POINTER · E_INVALIDARG: a Size no version has had, or fields set that this
+ * version does not know · E_OUTOFMEMORY. On failure *manager is NULL. */
+HRESULT __cdecl HostMemCreateManager(const HOSTMEM_OPTIONS *options, IHostMemoryManager **manager);
+
+/* Create the IHostControl to pass to ICLRRuntimeHost::SetHostControl, before Start.
+ *
+ * manager  what the CLR gets when it asks for IID_IHostMemoryManager; any implementation
+ * next     the host's own IHostControl, or NULL. It is asked for every other manager, and is told
+ *          of every AppDomain manager.
+ * control  receives one reference; it holds one on `manager` and on `next`.
+ *
+ * Any thread. S_OK · E_POINTER: manager or control is NULL · E_OUTOFMEMORY. On failure *control is
+ * NULL. */
+HRESULT __cdecl HostMemCreateHostControl(IHostMemoryManager *manager, IHostControl *next,
+                                         IHostControl **control);
+
+/* Give a .NET Core runtime (coreclr.dll of any version, or a program that contains it) to a manager:
+ * the module's imports of the memory functions are redirected to the interface, and the binding
+ * does what the hosting layer of the .NET Framework did in between.
+ *
+ * manager  any implementation. Heap functions are redirected only if its heap answers
+ *          IHostMallocBlocks. The binding keeps a reference for the life of the process.
+ * runtime  the loaded module, not yet started: load it by its full path, bind, then start it with
+ *          hostfxr_main or coreclr_initialize, which find the module that is loaded already.
+ *
+ * Any thread, before the runtime is started; not from DllMain. One binding per process, for ever.
+ * On failure nothing of the module has changed. A manager that refuses
+ * RegisterMemoryNotificationCallback is bound all the same; the runtime then keeps the system's
+ * memory resource notifications.
+ * S_OK
+ * E_POINTER                      manager or runtime is NULL
+ * HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)        the module is no runtime: it does not export
+ *                                coreclr_initialize or does not import VirtualAlloc
+ * HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED)   a runtime is bound already
+ * HRESULT_FROM_WIN32(ERROR_SERVICE_ALREADY_RUNNING)  the runtime has begun to start
+ * or what CreateMalloc or VirtualProtect returned; E_FAIL for a success that is not S_OK. */
+HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

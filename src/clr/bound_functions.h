@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The functions that take the place of a runtime's imports: each turns a call of the Win32 function
+ * of its name into a call of the hosting interfaces, as the hosting layer inside the .NET Framework
+ * does, and gives the answer back in Win32's form.
+ *
+ * Only the bound module calls them. What they call themselves, and what a memory manager calls,
+ * leads to the system as before, so nothing here is ever entered twice by one request.
+ */
+#ifndef CLR_BOUND_FUNCTIONS_H
+#define CLR_BOUND_FUNCTIONS_H
+
+#include "import_table.h"
+
+/* Where the functions lead. References are the caller's. */
+struct bound_targets {
+    IHostMemoryManager *manager;
+    IHostMalloc *heap;         /* NULL leaves the heap functions alone */
+    IHostMallocBlocks *blocks; /* of `heap` */
+    BOOL notifications;        /* FALSE leaves the memory resource notifications alone */
+};
+
+/* Set before the first slot is redirected, never changed afterwards. S_OK ·
+ * HRESULT_FROM_WIN32(ERROR_PROC_NOT_FOUND): the system lacks a function, which no Windows does. */
+HRESULT bound_functions_set_targets(const struct bound_targets *targets);
+
+/* An import_chooser. Remembers where the import led, which is where calls go on to that concern
+ * memory of others. `context` points to a struct bound_choice. */
+struct bound_choice {
+    BOOL virtual_alloc_found;
+};
+import_function bound_functions_choose(const char *name, import_function current, void *context);
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An image lists its imports by DLL: one descriptor each, with two parallel arrays. The name table
+ * keeps the names, the address table (the slots) is what the loader filled and the code calls
+ * through. Every offset is checked against SizeOfImage before it is followed: the image was
+ * accepted by the loader, but not every loader checks what it does not need.
+ */
+#include "import_table.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define BAD_IMAGE HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)
+
+struct image {
+    const BYTE *base;
+    size_t size;
+};
+
+/* The `size` bytes at `offset`, or NULL if they are not all inside the image. */
+static const void *image_bytes(const struct image *image, size_t offset, size_t size)
+{
+    if (offset > image->size || size > image->size - offset) {
+        return NULL;
+    }
+    return image->base + offset;
+}
+
+static const char *image_string(const struct image *image, size_t offset)
+{
+    if (offset >= image->size || !memchr(image->base + offset, 0, image->size - offset)) {
+        return NULL;
+    }
+    return (const char *)image->base + offset;
+}
+
+BOOL import_table_is_module(HMODULE module)
+{
+    HMODULE found;
+    return GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                                  GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                              (const WCHAR *)module, &found) &&
+           found == module;
+}
+
+/* Fills in `image` and returns its import directory, or NULL. */
+static const IMAGE_DATA_DIRECTORY *open_image(HMODULE module, struct image *image)
+{
+    image->base = (const BYTE *)module;
+    image->size = sizeof(IMAGE_DOS_HEADER); /* for the first look */
+    const IMAGE_DOS_HEADER *dos = image_bytes(image, 0, sizeof(*dos));
+    if (dos->e_magic != IMAGE_DOS_SIGNATURE || dos->e_lfanew < 0) {
+        return NULL;
+    }
+    const IMAGE_NT_HEADERS *nt = (const IMAGE_NT_HEADERS *)(image->base + dos->e_lfanew);
+    if (nt->Signature != IMAGE_NT_SIGNATURE ||
+        nt->OptionalHeader.Magic != IMAGE_NT_OPTIONAL_HDR_MAGIC ||
+        nt->OptionalHeader.NumberOfRvaAndSizes <= IMAGE_DIRECTORY_ENTRY_IMPORT) {
+        return NULL;
+    }
+    image->size = nt->OptionalHeader.SizeOfImage;
+    return &nt->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
+}
+
+/* The slots of one DLL, from the parallel arrays at the offsets `names` and `addresses`. */
+static HRESULT collect_from_dll(const struct image *image, size_t names, size_t addresses,
+                                import_chooser *choose, void *context, struct import_slots *slots)
+{
+    for (;; names += sizeof(IMAGE_THUNK_DATA), addresses += sizeof(IMAGE_THUNK_DATA)) {
+        const IMAGE_THUNK_DATA *entry = image_bytes(image, names, sizeof(*entry));
+        const void *slot = image_bytes(image, addresses, sizeof(import_function));
+        if (!entry || !slot) {
+            return BAD_IMAGE;
+        }
+        if (entry->u1.AddressOfData == 0) {
+            return S_OK;
+        }
+        if (IMAGE_SNAP_BY_ORDINAL(entry->u1.Ordinal)) {
+            continue;
+        }
+        const char *name = image_string(image, (size_t)entry->u1.AddressOfData +
+                                                   offsetof(IMAGE_IMPORT_BY_NAME, Name));
+        if (!name) {
+            return BAD_IMAGE;
+        }
+        import_function current;
+        memcpy(&current, slot, sizeof(current));
+        import_function replacement = choose(name, current, context);
+        if (!replacement) {
+            continue;
+        }
+        if (slots->count == sizeof(slots->items) / sizeof(slots->items[0])) {
+            return BAD_IMAGE;
+        }
+        slots->items[slots->count++] = (struct import_slot){
+            .address = (import_function *)(uintptr_t)slot,
+            .replacement = replacement,
+        };
+    }
+}
+
+HRESULT import_table_collect(HMODULE module, import_chooser *choose, void *context,
+                             struct import_slots *slots)
+{
+    slots->count = 0;
+    struct image image;
+    const IMAGE_DATA_DIRECTORY *directory = open_image(module, &image);
+    if (!directory) {
+        return BAD_IMAGE;
+    }
+    if (directory->VirtualAddress == 0) {
+        return S_OK; /* a module without imports */
+    }
+    for (size_t offset = directory->VirtualAddress;; offset += sizeof(IMAGE_IMPORT_DESCRIPTOR)) {
+        const IMAGE_IMPORT_DESCRIPTOR *dll = image_bytes(&image, offset, sizeof(*dll));
+        if (!dll) {
+            return BAD_IMAGE;
+        }
+        if (dll->Name == 0) {
+            return S_OK;
+        }
+        if (dll->OriginalFirstThunk == 0) {
+            continue;
+        }
+        HRESULT hr = collect_from_dll(&image, dll->OriginalFirstThunk, dll->FirstThunk, choose,
+                                      context, slots);
+        if (hr != S_OK) {
+            return hr;
+        }
+    }
+}
+
+/* Undo make_writable for the first `count` slots. Last one first: of two slots on one page the
+ * first knows the protection that the page had in the beginning. */
+static void restore_protection(IHostMemoryManager *manager, struct import_slots *slots,
+                               size_t count)
+{
+    while (count > 0) {
+        struct import_slot *slot = &slots->items[--count];
+        DWORD ignored;
+        IHostMemoryManager_VirtualProtect(manager, slot->address, sizeof(*slot->address),
+                                          slot->protection, &ignored);
+    }
+}
+
+static HRESULT make_writable(IHostMemoryManager *manager, struct import_slots *slots)
+{
+    for (size_t i = 0; i < slots->count; i++) {
+        struct import_slot *slot = &slots->items[i];
+        HRESULT hr = IHostMemoryManager_VirtualProtect(
+            manager, slot->address, sizeof(*slot->address), PAGE_READWRITE, &slot->protection);
+        if (hr != S_OK) {
+            restore_protection(manager, slots, i);
+            return FAILED(hr) ? hr : E_FAIL; /* by the contract only S_OK is success */
+        }
+    }
+    return S_OK;
+}
+
+HRESULT import_table_redirect(IHostMemoryManager *manager, struct import_slots *slots)
+{
+    HRESULT hr = make_writable(manager, slots);
+    if (hr != S_OK) {
+        return hr;
+    }
+    for (size_t i = 0; i < slots->count; i++) {
+        struct import_slot *slot = &slots->items[i];
+        InterlockedExchangePointer((void *volatile *)slot->address,
+                                   (void *)(uintptr_t)slot->replacement);
+    }
+    restore_protection(manager, slots, slots->count);
+    return S_OK;
+}

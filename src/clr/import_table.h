@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The import slots of a loaded module: find them by the name of the imported function, and redirect
+ * all of them or none.
+ *
+ * A function is looked for under every DLL the module imports from: the same VirtualAlloc is listed
+ * under KERNEL32, KERNELBASE or an api-ms-win-core-* contract, depending on how the module was
+ * linked. Imports without a name table, ordinals and delay-loaded imports are passed over.
+ */
+#ifndef CLR_IMPORT_TABLE_H
+#define CLR_IMPORT_TABLE_H
+
+#include <hostmem/hostmem.h>
+
+/* Any function; cast back before it is called. */
+typedef void (*import_function)(void);
+
+struct import_slot {
+    import_function *address;
+    import_function replacement;
+    DWORD protection; /* of the page, while the slots are writable */
+};
+
+struct import_slots {
+    struct import_slot items[64];
+    size_t count;
+};
+
+/* Returns what takes the place of the import `name`, or NULL for an import to leave alone.
+ * current  where the import leads now */
+typedef import_function import_chooser(const char *name, import_function current, void *context);
+
+/* Whether `module` is the base of a module in the loader's list; data files are not. */
+BOOL import_table_is_module(HMODULE module);
+
+/* Collect the slots that `choose` wants replaced. Changes nothing; `module` must be a module.
+ * S_OK · HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT): a table that points outside the image, or more
+ * slots than any runtime has. */
+HRESULT import_table_collect(HMODULE module, import_chooser *choose, void *context,
+                             struct import_slots *slots);
+
+/* Redirect all slots, then give their pages the protection back that they had. Other threads may be
+ * calling through the slots. On failure nothing has changed: S_OK, or what VirtualProtect returned.
+ */
+HRESULT import_table_redirect(IHostMemoryManager *manager, struct import_slots *slots);
+
+#endif

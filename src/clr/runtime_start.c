@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime_start.h"
+
+#include <corerror.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+typedef HRESULT STDAPICALLTYPE get_runtime_host(REFIID riid, IUnknown **host);
+
+static const IID iid_runtime_host = {
+    0x90f1a06c, 0x7712, 0x4762, {0x86, 0xb5, 0x7a, 0x5e, 0xba, 0x6b, 0xdb, 0x02}};
+
+static ICLRRuntimeHost *probe; /* of the bound runtime, for ever; NULL if it exports none */
+static atomic_bool started;
+
+/* What every runtime exports for debuggers, to tell where in its start it is: the event is
+ * INVALID_HANDLE_VALUE until start-up begins, then a handle for a moment, then NULL. */
+struct engine_metrics {
+    DWORD size; /* sizeof(struct engine_metrics), or more */
+    DWORD version;
+    HANDLE *continue_startup_event;
+};
+
+BOOL runtime_start_has_begun(HMODULE runtime)
+{
+    const struct engine_metrics *metrics =
+        (const void *)(UINT_PTR)GetProcAddress(runtime, "g_CLREngineMetrics");
+    return metrics && metrics->size >= sizeof(*metrics) &&
+           *metrics->continue_startup_event != INVALID_HANDLE_VALUE;
+}
+
+static BOOL probe_says_started(void)
+{
+    DWORD domain;
+    return ICLRRuntimeHost_GetCurrentAppDomainId(probe, &domain) != HOST_E_CLRNOTAVAILABLE;
+}
+
+void runtime_start_watch(HMODULE runtime)
+{
+    get_runtime_host *get_host =
+        (get_runtime_host *)(void (*)(void))GetProcAddress(runtime, "GetCLRRuntimeHost");
+    IUnknown *host = NULL;
+    if (get_host && SUCCEEDED(get_host(&iid_runtime_host, &host))) {
+        probe = (ICLRRuntimeHost *)host;
+    }
+}
+
+void runtime_start_forget(void)
+{
+    if (probe) {
+        ICLRRuntimeHost_Release(probe);
+        probe = NULL;
+    }
+}
+
+EMemoryCriticalLevel runtime_start_critical_level(void)
+{
+    /* Relaxed: the flag guards nothing, and a thread that reads it late only asks once more. */
+    if (atomic_load_explicit(&started, memory_order_relaxed)) {
+        return eTaskCritical;
+    }
+    if (!probe || !probe_says_started()) {
+        return eProcessCritical;
+    }
+    atomic_store_explicit(&started, true, memory_order_relaxed);
+    return eTaskCritical;
+}
+
+void runtime_start_reached_finalizer(void)
+{
+    if (!probe) {
+        atomic_store_explicit(&started, true, memory_order_relaxed);
+    }
+}

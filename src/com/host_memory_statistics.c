@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * IHostMemoryStatistics: what the manager knows, for the host and for people. The second interface
+ * of the manager's object (host_memory_manager.c); identity and lifetime are the manager's.
+ */
+#include "com/com_private.h"
+
+static inline struct host_memory_manager *
+impl_from_IHostMemoryStatistics(IHostMemoryStatistics *iface)
+{
+    assert(iface->lpVtbl == &host_memory_statistics_vtbl);
+    return CONTAINING_RECORD(iface, struct host_memory_manager, IHostMemoryStatistics_iface);
+}
+
+/* ---- IUnknown ---- */
+
+static HRESULT STDMETHODCALLTYPE host_memory_statistics_QueryInterface(IHostMemoryStatistics *iface,
+                                                                       REFIID iid, void **object)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    return IHostMemoryManager_QueryInterface(&manager->IHostMemoryManager_iface, iid, object);
+}
+
+static ULONG STDMETHODCALLTYPE host_memory_statistics_AddRef(IHostMemoryStatistics *iface)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    return IHostMemoryManager_AddRef(&manager->IHostMemoryManager_iface);
+}
+
+static ULONG STDMETHODCALLTYPE host_memory_statistics_Release(IHostMemoryStatistics *iface)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    return IHostMemoryManager_Release(&manager->IHostMemoryManager_iface);
+}
+
+/* ---- IHostMemoryStatistics ---- */
+
+static UINT64 load(const _Atomic UINT64 *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager)
+{
+    const _Atomic UINT64 *calls = manager->calls;
+    return (HOSTMEM_CALLS){
+        .CreateMalloc = load(&calls[METHOD_CREATE_MALLOC]),
+        .VirtualAlloc = load(&calls[METHOD_VIRTUAL_ALLOC]),
+        .VirtualFree = load(&calls[METHOD_VIRTUAL_FREE]),
+        .VirtualQuery = load(&calls[METHOD_VIRTUAL_QUERY]),
+        .VirtualProtect = load(&calls[METHOD_VIRTUAL_PROTECT]),
+        .GetMemoryLoad = load(&calls[METHOD_GET_MEMORY_LOAD]),
+        .RegisterMemoryNotificationCallback = load(&calls[METHOD_REGISTER_CALLBACK]),
+        .NeedsVirtualAddressSpace = load(&calls[METHOD_NEEDS_ADDRESS_SPACE]),
+        .AcquiredVirtualAddressSpace = load(&calls[METHOD_ACQUIRED_ADDRESS_SPACE]),
+        .ReleasedVirtualAddressSpace = load(&calls[METHOD_RELEASED_ADDRESS_SPACE]),
+        .Alloc = load(&calls[METHOD_ALLOC]),
+        .DebugAlloc = load(&calls[METHOD_DEBUG_ALLOC]),
+        .Free = load(&calls[METHOD_FREE]),
+    };
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemoryStatistics *iface,
+                                                                      HOSTMEM_STATISTICS *out)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    size_t views, view_bytes;
+    if (out == NULL) {
+        return E_POINTER;
+    }
+    if (out->Size != sizeof(*out)) {
+        return E_INVALIDARG;
+    }
+    view_list_total(&manager->views, &views, &view_bytes);
+    *out = (HOSTMEM_STATISTICS){
+        .Size = sizeof(*out),
+        .Calls = calls_of(manager),
+        .CommitCurrentBytes = usage_current(&manager->memory.committed),
+        .CommitPeakBytes = usage_peak(&manager->memory.committed),
+        .ReserveCurrentBytes = usage_current(&manager->memory.reserved),
+        .ReservePeakBytes = usage_peak(&manager->memory.reserved),
+        .RegionsCurrent = usage_current(&manager->memory.regions.live),
+        .RegionsPeak = usage_peak(&manager->memory.regions.live),
+        .HeapCurrentBytes = usage_current(&manager->heap_bytes),
+        .HeapPeakBytes = usage_peak(&manager->heap_bytes),
+        .HeapCurrentBlocks = usage_current(&manager->heap_blocks),
+        .ForeignVirtualFree = load(&manager->foreign_virtual_free),
+        .ForeignFree = load(&manager->foreign_free),
+        .ViewsCurrent = views,
+        .ViewsCurrentBytes = view_bytes,
+        .TableBytes = usage_current(&manager->memory.table_memory.committed),
+    };
+    return S_OK;
+}
+
+/* The two sums are comparable when nobody charged or uncharged while they were taken; the count of
+ * committed bytes tells. A runtime that never rests gets the last of a few attempts. */
+static HRESULT STDMETHODCALLTYPE host_memory_statistics_MeasureCommit(IHostMemoryStatistics *iface,
+                                                                      UINT64 *committed,
+                                                                      UINT64 *system)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    size_t by_table, by_os, before, after;
+    if (committed == NULL || system == NULL) {
+        return E_POINTER;
+    }
+    for (int attempt = 0; attempt < 10; attempt++) {
+        before = usage_current(&manager->memory.committed);
+        virtual_memory_measure(&manager->memory, &by_table, &by_os);
+        after = usage_current(&manager->memory.committed);
+        if (before == after && by_table == after) {
+            break;
+        }
+        SwitchToThread();
+    }
+    *committed = after;
+    *system = by_os;
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetRegions(IHostMemoryStatistics *iface,
+                                                                   UINT64 from, UINT32 capacity,
+                                                                   HOSTMEM_REGION *regions,
+                                                                   UINT32 *count)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    struct region_info info;
+    if (count == NULL || (regions == NULL && capacity > 0)) {
+        return E_POINTER;
+    }
+    *count = 0;
+    while (*count < capacity && from <= UINTPTR_MAX &&
+           virtual_memory_next(&manager->memory, (uintptr_t)from, &info)) {
+        regions[(*count)++] = (HOSTMEM_REGION){
+            .Base = info.region.base,
+            .Size = info.region.size,
+            .CommittedBytes = info.committed,
+            .AllocationType = info.region.type,
+            .AllocationProtect = info.region.protect,
+        };
+        from = (UINT64)info.region.base + info.region.size;
+    }
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetAllocationSites(
+    IHostMemoryStatistics *iface, UINT32 first, UINT32 capacity, HOSTMEM_ALLOCATION_SITE *sites,
+    UINT32 *count)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    struct alloc_site *site = NULL;
+    if (count == NULL || (sites == NULL && capacity > 0)) {
+        return E_POINTER;
+    }
+    *count = 0;
+    for (UINT32 index = 0; *count < capacity; index++) {
+        site = site_table_next(&manager->sites, site);
+        if (site == NULL) {
+            break;
+        }
+        if (index >= first) {
+            sites[(*count)++] = (HOSTMEM_ALLOCATION_SITE){
+                .File = site->file,
+                .Line = site->line,
+                .CurrentBlocks = usage_current(&site->blocks),
+                .CurrentBytes = usage_current(&site->bytes),
+            };
+        }
+    }
+    return S_OK;
+}
+
+const IHostMemoryStatisticsVtbl host_memory_statistics_vtbl = {
+    /* IUnknown */
+    .QueryInterface = host_memory_statistics_QueryInterface,
+    .AddRef = host_memory_statistics_AddRef,
+    .Release = host_memory_statistics_Release,
+    /* IHostMemoryStatistics */
+    .GetStatistics = host_memory_statistics_GetStatistics,
+    .MeasureCommit = host_memory_statistics_MeasureCommit,
+    .GetRegions = host_memory_statistics_GetRegions,
+    .GetAllocationSites = host_memory_statistics_GetAllocationSites,
+};
+
+_Static_assert(sizeof(IHostMemoryStatisticsVtbl) == 7 * sizeof(void *), "a slot is missing");

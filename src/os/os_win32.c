@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The seam on Windows. Each function is one Win32 call; GetLastError is read on the next line and
+ * on failure only, so that a success leaves the thread's LastError as it was.
+ */
+#include "os/os.h"
+
+#include <windows.h>
+
+BOOLEAN NTAPI RtlDllShutdownInProgress(void); /* ntdll.dll; <winternl.h> lacks it */
+
+_Static_assert(OS_MEM_COMMIT == MEM_COMMIT && OS_MEM_RESERVE == MEM_RESERVE, "MEM_*");
+_Static_assert(OS_MEM_DECOMMIT == MEM_DECOMMIT && OS_MEM_RELEASE == MEM_RELEASE, "MEM_*");
+_Static_assert(OS_MEM_FREE == MEM_FREE && OS_MEM_RESET == MEM_RESET, "MEM_*");
+_Static_assert(OS_MEM_RESET_UNDO == MEM_RESET_UNDO, "MEM_*");
+_Static_assert(OS_PAGE_NOACCESS == PAGE_NOACCESS && OS_PAGE_READWRITE == PAGE_READWRITE, "PAGE_*");
+_Static_assert(OS_HEAP_EXECUTABLE == HEAP_CREATE_ENABLE_EXECUTE, "HEAP_*");
+_Static_assert(OS_HEAP_NO_SERIALIZE == HEAP_NO_SERIALIZE, "HEAP_*");
+_Static_assert(OS_NOT_ENOUGH_MEMORY == ERROR_NOT_ENOUGH_MEMORY, "ERROR_*");
+_Static_assert(OS_INVALID_PARAMETER == ERROR_INVALID_PARAMETER, "ERROR_*");
+_Static_assert(OS_INVALID_ADDRESS == ERROR_INVALID_ADDRESS, "ERROR_*");
+_Static_assert(sizeof(struct os_memory_info) == sizeof(MEMORY_BASIC_INFORMATION), "layout");
+_Static_assert(offsetof(struct os_memory_info, size) ==
+                   offsetof(MEMORY_BASIC_INFORMATION, RegionSize),
+               "layout");
+_Static_assert(offsetof(struct os_memory_info, type) == offsetof(MEMORY_BASIC_INFORMATION, Type),
+               "layout");
+_Static_assert(sizeof(struct os_lock) == sizeof(SRWLOCK), "a lock is one SRWLOCK");
+
+static os_error win32_virtual_alloc(const struct os *os, uintptr_t address, size_t size,
+                                    uint32_t type, uint32_t protect, uintptr_t *result)
+{
+    void *memory = VirtualAlloc((void *)address, size, type, protect);
+    (void)os;
+    if (memory == NULL) {
+        return GetLastError();
+    }
+    *result = (uintptr_t)memory;
+    return OS_OK;
+}
+
+static os_error win32_virtual_free(const struct os *os, uintptr_t address, size_t size,
+                                   uint32_t type)
+{
+    (void)os;
+    return VirtualFree((void *)address, size, type) ? OS_OK : GetLastError();
+}
+
+static os_error win32_virtual_protect(const struct os *os, uintptr_t address, size_t size,
+                                      uint32_t protect, uint32_t *old_protect)
+{
+    DWORD old;
+    (void)os;
+    if (!VirtualProtect((void *)address, size, protect, &old)) {
+        return GetLastError();
+    }
+    *old_protect = old;
+    return OS_OK;
+}
+
+static os_error win32_virtual_query(const struct os *os, uintptr_t address, void *buffer,
+                                    size_t length, size_t *written)
+{
+    size_t bytes = VirtualQuery((void *)address, buffer, length);
+    (void)os;
+    if (bytes == 0) {
+        return GetLastError();
+    }
+    *written = bytes;
+    return OS_OK;
+}
+
+static void *win32_table_reserve(const struct os *os, size_t size)
+{
+    (void)os;
+    return VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
+}
+
+static bool win32_table_commit(const struct os *os, void *address, size_t size)
+{
+    (void)os;
+    return VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE) != NULL;
+}
+
+static void win32_table_release(const struct os *os, void *address)
+{
+    (void)os;
+    VirtualFree(address, 0, MEM_RELEASE);
+}
+
+static void *win32_heap_create(const struct os *os, uint32_t flags)
+{
+    (void)os;
+    return HeapCreate(flags, 0, 0);
+}
+
+static void win32_heap_destroy(const struct os *os, void *heap)
+{
+    (void)os;
+    HeapDestroy(heap);
+}
+
+static void *win32_heap_alloc(const struct os *os, void *heap, size_t size)
+{
+    (void)os;
+    return HeapAlloc(heap, 0, size);
+}
+
+static void win32_heap_free(const struct os *os, void *heap, void *block)
+{
+    (void)os;
+    HeapFree(heap, 0, block);
+}
+
+static os_error win32_memory_load(const struct os *os, uint32_t *load_percent, uint64_t *available)
+{
+    MEMORYSTATUSEX status = {.dwLength = sizeof(status)};
+    (void)os;
+    if (!GlobalMemoryStatusEx(&status)) {
+        return GetLastError();
+    }
+    *load_percent = status.dwMemoryLoad;
+    *available = status.ullAvailPhys;
+    return OS_OK;
+}
+
+/* At process exit Windows ends every other thread before it detaches the DLLs, and the runtime
+ * still frees memory then. A lock that one of the dead threads held will never be released; as
+ * nobody else is left to protect against, it is passed over. */
+void os_lock_acquire(struct os_lock *lock)
+{
+    PSRWLOCK srw = (PSRWLOCK)&lock->word;
+    if (!TryAcquireSRWLockExclusive(srw) && !RtlDllShutdownInProgress()) {
+        AcquireSRWLockExclusive(srw);
+    }
+}
+
+void os_lock_release(struct os_lock *lock)
+{
+    ReleaseSRWLockExclusive((PSRWLOCK)&lock->word);
+}
+
+const struct os *os_system(void)
+{
+    static struct os system = {
+        .virtual_alloc = win32_virtual_alloc,
+        .virtual_free = win32_virtual_free,
+        .virtual_protect = win32_virtual_protect,
+        .virtual_query = win32_virtual_query,
+        .table_reserve = win32_table_reserve,
+        .table_commit = win32_table_commit,
+        .table_release = win32_table_release,
+        .heap_create = win32_heap_create,
+        .heap_destroy = win32_heap_destroy,
+        .heap_alloc = win32_heap_alloc,
+        .heap_free = win32_heap_free,
+        .memory_load = win32_memory_load,
+    };
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    /* Several threads may write the same three values at once. */
+    system.page_size = info.dwPageSize;
+    system.granularity = info.dwAllocationGranularity;
+    system.max_address = (uintptr_t)info.lpMaximumApplicationAddress;
+    return &system;
+}

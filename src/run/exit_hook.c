@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "exit_hook.h"
+
+typedef BOOLEAN(NTAPI *process_ends_fn)(void);
+
+static exit_hook *the_hook;
+static LONG armed; /* set when all below is */
+static DWORD fls_slot;
+static process_ends_fn process_ends; /* RtlDllShutdownInProgress */
+static HANDLE witness;               /* a thread that waits for ever */
+static LPTOP_LEVEL_EXCEPTION_FILTER next_filter;
+
+void exit_hook_run(DWORD exit_code)
+{
+    if (InterlockedExchange(&armed, FALSE)) {
+        the_hook(exit_code);
+    }
+}
+
+void exit_hook_cancel(void)
+{
+    InterlockedExchange(&armed, FALSE);
+}
+
+static DWORD WINAPI wait_for_ever(void *unused)
+{
+    (void)unused;
+    Sleep(INFINITE);
+    return 0;
+}
+
+/* The runtime's filter first: it prints the exception. */
+static LONG WINAPI filter(EXCEPTION_POINTERS *exception)
+{
+    LONG answer = next_filter ? next_filter(exception) : EXCEPTION_CONTINUE_SEARCH;
+    if (answer != EXCEPTION_CONTINUE_EXECUTION) {
+        exit_hook_run(exception->ExceptionRecord->ExceptionCode);
+    }
+    return answer;
+}
+
+/* There is one filter in a process. The runtime sets its own when it starts and forgets ours. */
+static void put_filter_first(void)
+{
+    LPTOP_LEVEL_EXCEPTION_FILTER previous = SetUnhandledExceptionFilter(filter);
+    if (previous != filter) {
+        next_filter = previous;
+    }
+}
+
+/* Every exception comes by here first, before anybody looks for a handler. */
+static LONG CALLBACK before_exception(EXCEPTION_POINTERS *exception)
+{
+    if (exception->ExceptionRecord->ExceptionCode != EXCEPTION_STACK_OVERFLOW) {
+        put_filter_first();
+    }
+    return EXCEPTION_CONTINUE_SEARCH;
+}
+
+static void end_of_process(void)
+{
+    if (armed) {
+        /* A thread ends some time after it is told to; a second is for ever. */
+        DWORD exit_code = 0;
+        WaitForSingleObject(witness, 1000);
+        GetExitCodeThread(witness, &exit_code);
+        exit_hook_run(exit_code);
+    }
+}
+
+/* Called for a thread with a value in the slot, when it ends and when it ends the process. */
+static void WINAPI fls_callback(void *value)
+{
+    (void)value;
+    if (process_ends && process_ends()) {
+        end_of_process();
+    }
+}
+
+static void NTAPI tls_callback(void *module, DWORD reason, void *reserved)
+{
+    (void)module;
+    (void)reserved;
+    if (reason == DLL_THREAD_ATTACH && armed) {
+        FlsSetValue(fls_slot, &armed);
+    } else if (reason == DLL_PROCESS_DETACH) {
+        end_of_process();
+    }
+}
+
+/* The C runtime's TLS directory lists the callbacks from .CRT$XLA to .CRT$XLZ. */
+__attribute__((section(".CRT$XLD"), used)) static const PIMAGE_TLS_CALLBACK tls_callback_entry =
+    tls_callback;
+
+BOOL exit_hook_set(exit_hook *hook)
+{
+    witness =
+        CreateThread(NULL, 64 * 1024, wait_for_ever, NULL, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    fls_slot = FlsAlloc(fls_callback);
+    if (!witness || fls_slot == FLS_OUT_OF_INDEXES) {
+        return FALSE;
+    }
+    process_ends = (process_ends_fn)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"),
+                                                                   "RtlDllShutdownInProgress");
+    FlsSetValue(fls_slot, &armed);
+    AddVectoredExceptionHandler(FALSE, before_exception);
+    the_hook = hook;
+    InterlockedExchange(&armed, TRUE);
+    return TRUE;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A last call before the process ends, however it ends short of termination from outside.
+ *
+ * A program that returns from Main comes back to the host. One that calls Environment.Exit never
+ * does: the runtime calls ExitProcess. And one that ends by an unhandled exception never leaves the
+ * exception. Two hooks catch them:
+ *
+ *     ExitProcess     calls the TLS callbacks of this executable, and before that the FLS callbacks
+ *                     of the calling thread. Windows does both; Wine leaves out the former, so every
+ *                     thread gets an FLS value when it starts. By then all other threads have been
+ *                     ended with the exit code; a thread made for nothing else keeps it for us.
+ *     an exception    ends in the process's one filter for unhandled exceptions. The runtime sets
+ *                     its own when it starts, so ours is put before it when an exception is raised,
+ *                     and calls it first. The exit code will be the exception's.
+ *
+ * TerminateProcess (Environment.FailFast, stack overflow) leaves no room for a hook.
+ */
+#ifndef RUN_EXIT_HOOK_H
+#define RUN_EXIT_HOOK_H
+
+#include <windows.h>
+
+/* Called at most once. Other threads may be gone and the loader lock held; from a TLS callback the
+ * C runtime has ended as well: system calls and hostmem only. */
+typedef void exit_hook(DWORD exit_code);
+
+/* Set the hook. Before the runtime starts. Returns FALSE without memory for a thread. */
+BOOL exit_hook_set(exit_hook *hook);
+
+/* Call the hook now, from a program that came back, unless it was called already. */
+void exit_hook_run(DWORD exit_code);
+
+/* Do without: the process ends after an error of our own. */
+void exit_hook_cancel(void);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hostmem-run: a host as a user of the library would write it. It creates a manager, gives it to a
+ * runtime, runs a program, and asks the manager what happened.
+ */
+#include <hostmem/hostmem.h>
+
+#include "coreclr_host.h"
+#include "exit_hook.h"
+#include "framework_host.h"
+#include "options.h"
+#include "pe_file.h"
+#include "report.h"
+#include "text.h"
+
+static int check_program(const WCHAR *program)
+{
+    struct pe_file file;
+    if (!path_exists(program)) {
+        return text_fail(L"%ls: no such file", program);
+    }
+    if (!pe_file_read(program, &file)) {
+        return text_fail(L"%ls is no .NET program: give the .dll or .exe that the compiler made",
+                         program);
+    }
+    if (!file.managed) {
+        const WCHAR *dll = path_with_extension(program, L".dll");
+        return path_exists(dll)
+                   ? text_fail(L"%ls is native code; the .NET program is %ls", program, dll)
+                   : text_fail(L"%ls is native code: give the .dll or .exe of a .NET program",
+                               program);
+    }
+    return -1;
+}
+
+/* The variables win over a runtimeconfig.json, and the .NET Framework knows them too. */
+static void configure_gc(enum gc_kind gc)
+{
+    if (gc != GC_AS_CONFIGURED) {
+        SetEnvironmentVariableW(L"COMPlus_gcServer", gc == GC_SERVER ? L"1" : L"0");
+        SetEnvironmentVariableW(L"COMPlus_gcConcurrent", gc == GC_CONCURRENT ? L"1" : L"0");
+    }
+}
+
+static int run(const struct options *options)
+{
+    IHostMemoryManager *manager;
+    HRESULT hr = HostMemCreateManager(NULL, &manager);
+    if (FAILED(hr)) {
+        return text_fail(L"HostMemCreateManager returned 0x%08lx", hr);
+    }
+    int result = report_prepare(options, manager);
+    if (result >= 0) {
+        return result;
+    }
+    if (!exit_hook_set(report_write)) {
+        return text_fail(L"out of memory");
+    }
+    configure_gc(options->gc);
+    int exit_code = 0;
+    result = options->framework ? framework_host_run(options, manager, &exit_code)
+                                : coreclr_host_run(options, manager, &exit_code);
+    if (result >= 0) {
+        exit_hook_cancel();
+        return result;
+    }
+    exit_hook_run((DWORD)exit_code);
+    return exit_code;
+}
+
+int wmain(int argc, WCHAR **argv); /* as -municode calls it; no header declares it */
+
+int wmain(int argc, WCHAR **argv)
+{
+    struct options options;
+    int result = options_parse(argc, argv, &options);
+    if (result < 0) {
+        result = check_program(options.program);
+    }
+    return result < 0 ? run(&options) : result;
+}

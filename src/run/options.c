@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every option is --name or --name=value; options that need a value also take it from the next
+ * argument. Options end at the first argument without dashes, which is the program: what follows is
+ * the program's own.
+ */
+#include "options.h"
+#include "text.h"
+
+#include <stdlib.h>
+#include <wchar.h>
+
+static const char usage[] =
+    "hostmem-run [options] program.dll [arguments]\n"
+    "\n"
+    "Runs a .NET program with its memory in the hands of hostmem, and reports what it used.\n"
+    "\n"
+    "  --runtime DIR          the folder of dotnet.exe, or a framework folder (with coreclr.dll),\n"
+    "                         which is used without hostfxr. Default: %HOSTMEM_RUNTIME%, then\n"
+    "                         %DOTNET_ROOT%, then %ProgramFiles%\\dotnet\n"
+    "  --framework[=VERSION]  the .NET Framework instead of .NET Core; default v4.0.30319\n"
+    "  --entry TYPE.METHOD    with --framework: static int METHOD(string), which gets the\n"
+    "                         arguments joined by spaces\n"
+    "  --gc KIND              workstation, server or concurrent; default: as configured\n"
+    "  --report KIND[=FILE]   text, json or none; default: text. Written to standard output when\n"
+    "                         the program has ended, or to FILE\n"
+    "  --version\n"
+    "  --help\n"
+    "\n"
+    "The exit code is the program's; 2 if it could not be run. There is a report when the program\n"
+    "returns, calls Environment.Exit or ends by an unhandled exception. After "
+    "Environment.FailFast\n"
+    "or a stack overflow there is none, and FILE is left empty: the runtime terminates the "
+    "process\n"
+    "without a last word.\n";
+
+static void print(const char *text)
+{
+    struct text_writer writer = {.file = GetStdHandle(STD_OUTPUT_HANDLE)};
+    text_write(&writer, text);
+    text_flush(&writer);
+}
+
+/* Whether argv[*index] is the option `name`. *value is what stands behind its '=', or NULL. */
+static BOOL is_option(const WCHAR *argument, const WCHAR *name, const WCHAR **value)
+{
+    size_t length = wcslen(name);
+    if (wcsncmp(argument, name, length) != 0 || (argument[length] && argument[length] != L'=')) {
+        return FALSE;
+    }
+    *value = argument[length] ? argument + length + 1 : NULL;
+    return TRUE;
+}
+
+static int need_value(const WCHAR *name, const WCHAR **value, int argc, WCHAR **argv, int *index)
+{
+    if (!*value && *index + 1 < argc) {
+        *value = argv[++*index];
+    }
+    return *value && **value ? -1 : text_fail(L"%ls needs a value: see --help", name);
+}
+
+static int parse_gc(const WCHAR *value, struct options *options)
+{
+    static const WCHAR *const names[] = {NULL, L"workstation", L"server", L"concurrent"};
+    for (int i = GC_WORKSTATION; i <= GC_CONCURRENT; i++) {
+        if (wcscmp(value, names[i]) == 0) {
+            options->gc = (enum gc_kind)i;
+            return -1;
+        }
+    }
+    return text_fail(L"--gc %ls: use workstation, server or concurrent", value);
+}
+
+static int parse_report(const WCHAR *value, struct options *options)
+{
+    static const WCHAR *const names[] = {L"text", L"json", L"none"};
+    for (int i = REPORT_TEXT; i <= REPORT_NONE; i++) {
+        const WCHAR *file;
+        if (!is_option(value, names[i], &file)) {
+            continue;
+        }
+        if (file && (!*file || i == REPORT_NONE)) {
+            return text_fail(L"--report %ls: use text, text=FILE, json, json=FILE or none", value);
+        }
+        options->report = (enum report_format)i;
+        options->report_file = file ? path_full(file) : NULL;
+        return -1;
+    }
+    return text_fail(L"--report %ls: use text, json or none", value);
+}
+
+static int parse_option(int argc, WCHAR **argv, int *index, struct options *options)
+{
+    const WCHAR *argument = argv[*index];
+    const WCHAR *value;
+    int result = -1;
+    if (is_option(argument, L"--help", &value)) {
+        print(usage);
+        return 0;
+    }
+    if (is_option(argument, L"--version", &value)) {
+        print("hostmem-run " HOSTMEM_VERSION "\n");
+        return 0;
+    }
+    if (is_option(argument, L"--framework", &value)) {
+        options->framework = value && *value ? value : L"v4.0.30319";
+    } else if (is_option(argument, L"--runtime", &value)) {
+        result = need_value(L"--runtime", &value, argc, argv, index);
+        options->runtime = value;
+    } else if (is_option(argument, L"--entry", &value)) {
+        result = need_value(L"--entry", &value, argc, argv, index);
+        options->entry = value;
+    } else if (is_option(argument, L"--gc", &value)) {
+        result = need_value(L"--gc", &value, argc, argv, index);
+        return result < 0 ? parse_gc(value, options) : result;
+    } else if (is_option(argument, L"--report", &value)) {
+        result = need_value(L"--report", &value, argc, argv, index);
+        return result < 0 ? parse_report(value, options) : result;
+    } else {
+        result = text_fail(L"unknown option %ls: see --help", argument);
+    }
+    return result;
+}
+
+/* What fits together, and where .NET is looked for. */
+static int complete(struct options *options)
+{
+    if (options->framework && !options->entry) {
+        return text_fail(L"--framework needs --entry Namespace.Type.Method, a static method "
+                         L"int METHOD(string)");
+    }
+    if (options->entry && !options->framework) {
+        return text_fail(L"--entry is for --framework; a .NET Core program starts at its Main");
+    }
+    if (options->framework && options->runtime) {
+        return text_fail(L"--runtime and --framework exclude each other: the .NET Framework is "
+                         L"found by its version");
+    }
+    if (!options->runtime) {
+        options->runtime = _wgetenv(L"HOSTMEM_RUNTIME");
+    }
+    if (!options->runtime || !*options->runtime) {
+        options->runtime = _wgetenv(L"DOTNET_ROOT");
+    }
+    if (!options->runtime || !*options->runtime) {
+        const WCHAR *programs = _wgetenv(L"ProgramFiles");
+        options->runtime = text_format(L"%ls\\dotnet", programs ? programs : L"C:\\Program Files");
+    }
+    options->runtime = path_full(options->runtime);
+    return -1;
+}
+
+int options_parse(int argc, WCHAR **argv, struct options *options)
+{
+    *options = (struct options){.gc = GC_AS_CONFIGURED, .report = REPORT_TEXT};
+    int index = 1;
+    for (; index < argc && argv[index][0] == L'-'; index++) {
+        int result = parse_option(argc, argv, &index, options);
+        if (result >= 0) {
+            return result;
+        }
+    }
+    if (index == argc) {
+        return text_fail(L"no program given: hostmem-run [options] program.dll [arguments], "
+                         L"see --help");
+    }
+    options->program = path_full(argv[index++]);
+    options->argument_count = argc - index;
+    options->arguments = argv + index;
+    return complete(options);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The report for programs: one JSON object. Keys are only ever added.
+ */
+#include "report.h"
+
+static void write_string(struct text_writer *writer, const WCHAR *text)
+{
+    text_write(writer, "\"");
+    for (; *text; text++) {
+        WCHAR unit[3] = {*text, 0, 0};
+        if (*text == L'"' || *text == L'\\') {
+            text_write(writer, "\\");
+        } else if ((*text & 0xfc00) == 0xd800 && text[1]) {
+            unit[1] = *++text; /* the two halves make one character */
+        }
+        text_write_wide(writer, unit);
+    }
+    text_write(writer, "\"");
+}
+
+static void write_member(struct text_writer *writer, const char *name, UINT64 value)
+{
+    text_write(writer, "\"");
+    text_write(writer, name);
+    text_write(writer, "\": ");
+    text_write_number(writer, value);
+}
+
+struct member {
+    const char *name;
+    UINT64 value;
+};
+
+/* {"name": 1, …}, after the name of the object. */
+static void write_object(struct text_writer *writer, const char *name, const struct member *members,
+                         size_t count)
+{
+    text_write(writer, ",\n  \"");
+    text_write(writer, name);
+    text_write(writer, "\": {");
+    for (size_t i = 0; i < count; i++) {
+        text_write(writer, i > 0 ? ", " : "");
+        write_member(writer, members[i].name, members[i].value);
+    }
+    text_write(writer, "}");
+}
+
+#define WRITE_OBJECT(writer, name, ...)                                                            \
+    write_object(writer, name, (const struct member[]){__VA_ARGS__},                               \
+                 sizeof((const struct member[]){__VA_ARGS__}) / sizeof(struct member))
+
+#define CALL(name)                                                                                 \
+    {                                                                                              \
+#name, calls->name                                                                         \
+    }
+
+static void write_calls(struct text_writer *writer, const HOSTMEM_CALLS *calls)
+{
+    WRITE_OBJECT(writer, "calls", CALL(CreateMalloc), CALL(VirtualAlloc), CALL(VirtualFree),
+                 CALL(VirtualQuery), CALL(VirtualProtect), CALL(GetMemoryLoad),
+                 CALL(RegisterMemoryNotificationCallback), CALL(NeedsVirtualAddressSpace),
+                 CALL(AcquiredVirtualAddressSpace), CALL(ReleasedVirtualAddressSpace), CALL(Alloc),
+                 CALL(DebugAlloc), CALL(Free));
+}
+
+static void write_runtime(struct text_writer *writer, const struct report *report)
+{
+    text_write(writer, "{\n  \"runtime\": {\"kind\": \"");
+    text_write(writer, report->kind);
+    text_write(writer, "\", \"version\": ");
+    write_string(writer, report->version);
+    text_write(writer, ", \"path\": ");
+    write_string(writer, report->path);
+    text_write(writer, ", \"startedBy\": \"");
+    text_write(writer, report->started_by);
+    text_write(writer, "\"}");
+}
+
+void report_write_json(const struct report *report, struct text_writer *writer)
+{
+    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    write_runtime(writer, report);
+    text_write(writer, ",\n  ");
+    write_member(writer, "exitCode", report->exit_code);
+    text_write(writer, ",\n  ");
+    write_member(writer, "elapsedMilliseconds", report->milliseconds);
+    write_calls(writer, &statistics->Calls);
+    WRITE_OBJECT(writer, "commit", {"currentBytes", report->commit_bytes},
+                 {"peakBytes", statistics->CommitPeakBytes}, {"osBytes", report->commit_os_bytes});
+    WRITE_OBJECT(writer, "reserve", {"currentBytes", statistics->ReserveCurrentBytes},
+                 {"peakBytes", statistics->ReservePeakBytes});
+    WRITE_OBJECT(writer, "regions", {"current", statistics->RegionsCurrent},
+                 {"peak", statistics->RegionsPeak}, {"writeWatch", report->write_watch_regions});
+    WRITE_OBJECT(writer, "heap", {"currentBytes", statistics->HeapCurrentBytes},
+                 {"peakBytes", statistics->HeapPeakBytes},
+                 {"currentBlocks", statistics->HeapCurrentBlocks});
+    WRITE_OBJECT(writer, "foreign", {"virtualFree", statistics->ForeignVirtualFree},
+                 {"free", statistics->ForeignFree});
+    WRITE_OBJECT(writer, "views", {"current", statistics->ViewsCurrent},
+                 {"currentBytes", statistics->ViewsCurrentBytes});
+    text_write(writer, ",\n  ");
+    write_member(writer, "tableBytes", statistics->TableBytes);
+    text_write(writer, "\n}\n");
+}

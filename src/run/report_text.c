@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The report for people.
+ */
+#include "report.h"
+
+#define LABEL 30
+#define FIGURE 14
+
+static void write_figure(struct text_writer *writer, const char *name, UINT64 value)
+{
+    text_write(writer, "  ");
+    text_write_padded(writer, name, LABEL);
+    text_write_count(writer, value, FIGURE);
+    text_write(writer, "\n");
+}
+
+/* Up to 10 MiB in KiB, above that in MiB: 3 to 5 digits. */
+static void write_bytes(struct text_writer *writer, UINT64 bytes, int width)
+{
+    BOOL large = bytes >= 10 << 20;
+    text_write_count(writer, large ? bytes >> 20 : bytes >> 10, width - 4);
+    text_write(writer, large ? " MiB" : " KiB");
+}
+
+static void write_usage(struct text_writer *writer, const char *name, UINT64 current, UINT64 peak)
+{
+    text_write(writer, "  ");
+    text_write_padded(writer, name, LABEL);
+    write_bytes(writer, current, FIGURE);
+    write_bytes(writer, peak, FIGURE);
+    text_write(writer, "\n");
+}
+
+static void write_memory(struct text_writer *writer, const struct report *report)
+{
+    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    text_write(writer, "\n  ");
+    text_write_padded(writer, "memory", LABEL);
+    text_write(writer, "           now          peak\n");
+    write_usage(writer, "committed", report->commit_bytes, statistics->CommitPeakBytes);
+    write_usage(writer, "reserved", statistics->ReserveCurrentBytes, statistics->ReservePeakBytes);
+    write_usage(writer, "heap", statistics->HeapCurrentBytes, statistics->HeapPeakBytes);
+    text_write(writer, "  ");
+    text_write_padded(writer, "regions", LABEL);
+    text_write_count(writer, statistics->RegionsCurrent, FIGURE);
+    text_write_count(writer, statistics->RegionsPeak, FIGURE);
+    text_write(writer, "\n");
+    write_figure(writer, "heap blocks", statistics->HeapCurrentBlocks);
+    write_figure(writer, "mapped views", statistics->ViewsCurrent);
+    text_write(writer, "  ");
+    text_write_padded(writer, "hostmem's own tables", LABEL);
+    write_bytes(writer, statistics->TableBytes, FIGURE);
+    text_write(writer, "\n");
+    if (report->commit_bytes != report->commit_os_bytes) {
+        text_write(writer, "  the system counts ");
+        text_write_count(writer, report->commit_os_bytes, 0);
+        text_write(writer, " committed bytes, hostmem ");
+        text_write_count(writer, report->commit_bytes, 0);
+        text_write(writer, ": the program was still running\n");
+    }
+}
+
+static void write_calls(struct text_writer *writer, const HOSTMEM_STATISTICS *statistics)
+{
+    const HOSTMEM_CALLS *calls = &statistics->Calls;
+    text_write(writer, "\n  calls\n");
+    write_figure(writer, "VirtualAlloc", calls->VirtualAlloc);
+    write_figure(writer, "VirtualFree", calls->VirtualFree);
+    write_figure(writer, "VirtualQuery", calls->VirtualQuery);
+    write_figure(writer, "VirtualProtect", calls->VirtualProtect);
+    write_figure(writer, "Alloc", calls->Alloc + calls->DebugAlloc);
+    write_figure(writer, "Free", calls->Free);
+    write_figure(writer, "GetMemoryLoad", calls->GetMemoryLoad);
+    write_figure(writer, "NeedsVirtualAddressSpace", calls->NeedsVirtualAddressSpace);
+    write_figure(writer, "AcquiredVirtualAddressSpace", calls->AcquiredVirtualAddressSpace);
+    write_figure(writer, "ReleasedVirtualAddressSpace", calls->ReleasedVirtualAddressSpace);
+    write_figure(writer, "VirtualFree of other memory", statistics->ForeignVirtualFree);
+    write_figure(writer, "Free of other memory", statistics->ForeignFree);
+}
+
+static const char *protection_name(UINT32 protection)
+{
+    switch (protection & 0xff) {
+    case PAGE_NOACCESS:
+        return "PAGE_NOACCESS";
+    case PAGE_READONLY:
+        return "PAGE_READONLY";
+    case PAGE_READWRITE:
+        return "PAGE_READWRITE";
+    case PAGE_EXECUTE:
+        return "PAGE_EXECUTE";
+    case PAGE_EXECUTE_READ:
+        return "PAGE_EXECUTE_READ";
+    case PAGE_EXECUTE_READWRITE:
+        return "PAGE_EXECUTE_READWRITE";
+    default:
+        return "other";
+    }
+}
+
+static void write_regions(struct text_writer *writer, const struct report *report)
+{
+    text_write(writer, "\n  largest regions            size     committed  reserved as\n");
+    for (unsigned i = 0; i < report->largest_count; i++) {
+        const HOSTMEM_REGION *region = &report->largest[i];
+        text_write(writer, "  ");
+        text_write_hex(writer, region->Base, 16);
+        write_bytes(writer, region->Size, 13);
+        write_bytes(writer, region->CommittedBytes, 14);
+        text_write(writer, "  ");
+        text_write(writer, protection_name(region->AllocationProtect));
+        text_write(writer, region->AllocationType & MEM_WRITE_WATCH ? " MEM_WRITE_WATCH" : "");
+        text_write(writer, region->AllocationType & MEM_TOP_DOWN ? " MEM_TOP_DOWN" : "");
+        text_write(writer, "\n");
+    }
+}
+
+void report_write_text(const struct report *report, struct text_writer *writer)
+{
+    text_write(writer, "\nhostmem: ");
+    text_write(writer, report->kind[0] == 'c' ? ".NET Core " : ".NET Framework ");
+    text_write_wide(writer, report->version);
+    text_write(writer, ", exit code ");
+    if (report->exit_code < 0x80000000u) {
+        text_write_number(writer, report->exit_code);
+    } else {
+        text_write_hex(writer, report->exit_code, 8);
+    }
+    text_write(writer, ", ");
+    text_write_count(writer, report->milliseconds, 0);
+    text_write(writer, " ms\n");
+    write_memory(writer, report);
+    write_calls(writer, &report->statistics);
+    write_regions(writer, report);
+}
