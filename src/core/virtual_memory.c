@@ -119,15 +119,13 @@ os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, 
 {
     struct region_guard region;
     bool commits = (type & OS_MEM_COMMIT) != 0;
-    if ((type & (OS_MEM_RESET | OS_MEM_RESET_UNDO)) == 0) {
-        if ((type & OS_MEM_RESERVE) != 0 || (commits && address == 0)) {
-            return reserve(memory, address, size, type, protect, result);
-        }
-        if (commits && region_table_lock(&memory->regions, address, &region)) {
-            os_error error = commit_locked(memory, &region, address, size, type, protect, result);
-            region_table_unlock(&memory->regions, &region);
-            return error;
-        }
+    if ((type & OS_MEM_RESERVE) != 0 || (commits && address == 0)) {
+        return reserve(memory, address, size, type, protect, result);
+    }
+    if (commits && region_table_lock(&memory->regions, address, &region)) {
+        os_error error = commit_locked(memory, &region, address, size, type, protect, result);
+        region_table_unlock(&memory->regions, &region);
+        return error;
     }
     return memory->os->virtual_alloc(memory->os, address, size, type, protect, result);
 }

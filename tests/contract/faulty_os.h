@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The real OS with one call of it failing: see test_faults.c.
+ */
+#ifndef TESTS_CONTRACT_FAULTY_OS_H
+#define TESTS_CONTRACT_FAULTY_OS_H
+
+#include "os/os.h"
+
+struct faulty_os {
+    struct os os; /* what the manager calls */
+    const struct os *real;
+    unsigned calls;         /* since it was armed */
+    unsigned fail_at;       /* 0: never */
+    os_error error;         /* what the failing call says */
+    bool failed;            /* it has */
+    bool failed_for_tables; /* and the call was not one of the runtime's */
+    int reservations;       /* of the runtime, not released yet */
+    int table_reservations; /* likewise for the tables */
+    int heaps;              /* not destroyed yet */
+};
+
+/* There is one: a fault is armed for the whole program. */
+extern struct faulty_os faulty;
+
+/* For cmocka_run_group_tests. */
+int create_faulty_os(void **state);
+
+/* From now on the `call`-th call of the OS fails, none for 0: with `error` when it is one of the
+ * runtime's, with ERROR_COMMITMENT_LIMIT in LastError when it is one for the tables or a heap. */
+void arm(unsigned call, os_error error);
+
+#endif
