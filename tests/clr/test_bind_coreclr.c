@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * HostMemBindRuntime with a real coreclr.dll: when it refuses, what it leaves behind when it fails,
+ * and what the bound functions do. These are called through the import slots of the module, as the
+ * runtime calls them.
+ *
+ * test_bind_coreclr <framework folder> <program> <test>
+ *
+ * A process has one binding, so each test has a process of its own.
+ */
+#include "clr/imports.h"
+#include "clr/recording_manager.h"
+#include "contract/contract.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char framework[MAX_PATH]; /* the folder of coreclr.dll */
+static char program[MAX_PATH];   /* a managed program that returns the number of its arguments */
+static HMODULE coreclr;
+static struct imports before, after;
+
+#define FUNCTION(name) ((__typeof__(&name))(uintptr_t)imports_find(&after, #name))
+
+/* ---- Binding and starting ---- */
+
+static int load_runtime(void **state)
+{
+    char path[2 * MAX_PATH];
+    (void)state;
+    snprintf(path, sizeof(path), "%s\\coreclr.dll", framework);
+    coreclr = LoadLibraryExA(path, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
+    if (coreclr == NULL) {
+        return -1;
+    }
+    imports_read(coreclr, &before);
+    return 0;
+}
+
+/* Binds the recording manager and reads where the imports lead from then on. */
+static int bind_recording_manager(void **state)
+{
+    if (load_runtime(state) != 0 || HostMemBindRuntime(recording_manager(), coreclr) != S_OK) {
+        return -1;
+    }
+    imports_read(coreclr, &after);
+    return 0;
+}
+
+/* Binds a manager of hostmem, whose heap knows the sizes of its blocks. */
+static int bind_hostmem(void **state)
+{
+    IHostMemoryManager *manager;
+    if (load_runtime(state) != 0 || HostMemCreateManager(NULL, &manager) != S_OK ||
+        HostMemBindRuntime(manager, coreclr) != S_OK) {
+        return -1;
+    }
+    imports_read(coreclr, &after);
+    *state = manager;
+    return 0;
+}
+
+static void *runtime;
+static unsigned domain;
+
+static int start_runtime(void)
+{
+    typedef int(STDMETHODCALLTYPE * initialize_fn)(const char *, const char *, int, const char **,
+                                                   const char **, void **, unsigned *);
+    initialize_fn initialize =
+        (initialize_fn)(void (*)(void))GetProcAddress(coreclr, "coreclr_initialize");
+    static char list[256 * MAX_PATH];
+    char pattern[2 * MAX_PATH];
+    WIN32_FIND_DATAA found;
+    snprintf(pattern, sizeof(pattern), "%s\\*.dll", framework);
+    HANDLE search = FindFirstFileA(pattern, &found);
+    do {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof(list) - used, "%s\\%s;", framework, found.cFileName);
+    } while (FindNextFileA(search, &found));
+    FindClose(search);
+    const char *name = "TRUSTED_PLATFORM_ASSEMBLIES", *value = list;
+    return initialize(program, "test", 1, &name, &value, &runtime, &domain);
+}
+
+static unsigned run_program(void)
+{
+    typedef int(STDMETHODCALLTYPE * execute_fn)(void *, unsigned, int, const char **, const char *,
+                                                unsigned *);
+    execute_fn execute =
+        (execute_fn)(void (*)(void))GetProcAddress(coreclr, "coreclr_execute_assembly");
+    const char *arguments[] = {"one", "two", "three"};
+    unsigned result = 0;
+    assert_int_equal(execute(runtime, domain, 3, arguments, program, &result), S_OK);
+    return result;
+}
+
+/* ---- Refusals ---- */
+
+static void a_runtime_that_has_started_is_refused(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    (void)state;
+    assert_int_equal(start_runtime(), S_OK);
+    EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_SERVICE_ALREADY_RUNNING));
+    imports_read(coreclr, &after);
+    assert_true(imports_equal(&before, &after));
+    assert_int_equal(statistics_of(manager).Calls.CreateMalloc, 0);
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+    assert_int_equal(run_program(), 3);
+}
+
+static void a_second_binding_is_refused_and_the_first_stays(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    EXPECT_REF(manager, 2 + 1); /* ours, the binding's, the heap's */
+    EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    EXPECT_HR(HostMemBindRuntime(manager, GetModuleHandleW(NULL)),
+              hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    EXPECT_REF(manager, 2 + 1);
+    imports_read(coreclr, &before);
+    assert_true(imports_equal(&before, &after));
+    assert_int_equal(start_runtime(), S_OK);
+    assert_int_equal(run_program(), 3);
+    assert_true(statistics_of(manager).Calls.VirtualAlloc > 50);
+}
+
+static void expect_failure_without_trace(HRESULT expected)
+{
+    EXPECT_HR(HostMemBindRuntime(recording_manager(), coreclr), expected);
+    imports_read(coreclr, &after);
+    assert_true(imports_equal(&before, &after));
+    assert_int_equal(recording.references, 0);
+    assert_null(recording.callback);
+}
+
+static void a_binding_that_fails_leaves_no_trace_and_can_be_tried_again(void **state)
+{
+    (void)state;
+    recording.create_malloc = E_OUTOFMEMORY;
+    expect_failure_without_trace(E_OUTOFMEMORY);
+    recording.create_malloc = S_FALSE; /* only S_OK is success */
+    expect_failure_without_trace(E_FAIL);
+    recording.create_malloc = S_OK;
+
+    /* The n-th VirtualProtect fails: as long as that is one of those before the first write. */
+    HRESULT hr = E_FAIL;
+    int n = 0;
+    while (FAILED(hr)) {
+        recording.protects_until_failure = ++n;
+        hr = HostMemBindRuntime(recording_manager(), coreclr);
+        imports_read(coreclr, &after);
+        if (FAILED(hr)) {
+            assert_int_equal(hr, E_ACCESSDENIED);
+            assert_true(imports_equal(&before, &after));
+            assert_null(recording.callback);
+        }
+    }
+    assert_true(n > 5); /* a slot each */
+    assert_int_equal(recording.references, 1);
+    assert_non_null(recording.callback);
+    assert_ptr_not_equal(imports_find(&before, "VirtualAlloc"),
+                         imports_find(&after, "VirtualAlloc"));
+}
+
+static void without_block_sizes_the_heap_functions_are_left_alone(void **state)
+{
+    (void)state;
+    assert_ptr_equal(imports_find(&before, "HeapAlloc"), imports_find(&after, "HeapAlloc"));
+    assert_ptr_equal(imports_find(&before, "HeapFree"), imports_find(&after, "HeapFree"));
+    assert_ptr_not_equal(imports_find(&before, "VirtualFree"), imports_find(&after, "VirtualFree"));
+    assert_memory_equal(before.protections, after.protections,
+                        before.count * sizeof(before.protections[0]));
+}
+
+static int refuse_registration(void **state)
+{
+    recording.register_result = E_NOTIMPL;
+    return bind_recording_manager(state);
+}
+
+static void without_a_callback_the_notifications_are_left_alone(void **state)
+{
+    (void)state;
+    assert_ptr_equal(imports_find(&before, "CreateMemoryResourceNotification"),
+                     imports_find(&after, "CreateMemoryResourceNotification"));
+}
+
+/* ---- The bound functions ---- */
+
+static void the_start_is_process_critical_and_the_program_is_not(void **state)
+{
+    (void)state;
+    recording.last_level = eProcessCritical;
+    assert_int_equal(start_runtime(), S_OK);
+    LONG start = recording.allocations[eProcessCritical];
+    assert_true(start > 5); /* 84 on 3.1; 2.0 shows an earlier moment of its start only */
+    assert_int_equal(run_program(), 3);
+    printf("VirtualAlloc: %ld process critical, %ld task critical\n", start,
+           recording.allocations[eTaskCritical]);
+    assert_int_equal(recording.allocations[eProcessCritical], start);
+    assert_true(recording.allocations[eTaskCritical] > 0);
+    assert_int_equal(recording.allocations[eAppDomainCritical], 0);
+    assert_int_equal(recording.steps_back, 0);
+}
+
+static void virtual_memory_goes_through_the_manager(void **state)
+{
+    MEMORY_BASIC_INFORMATION information;
+    (void)state;
+    SetLastError(MARKER);
+    char *memory = FUNCTION(VirtualAlloc)(NULL, GRANULARITY, MEM_RESERVE, PAGE_READWRITE);
+    assert_non_null(memory);
+    assert_int_equal(recording.allocations[eProcessCritical], 1);
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(memory, PAGE, MEM_COMMIT, PAGE_READWRITE), memory);
+    assert_int_equal(FUNCTION(VirtualQuery)(memory, &information, sizeof(information)),
+                     sizeof(information));
+    assert_int_equal(information.RegionSize, PAGE);
+    DWORD old = POISON_DWORD;
+    assert_true(FUNCTION(VirtualProtect)(memory, PAGE, PAGE_READONLY, &old));
+    assert_int_equal(old, PAGE_READWRITE);
+    assert_int_equal(GetLastError(), MARKER);
+
+    old = POISON_DWORD;
+    assert_false(FUNCTION(VirtualProtect)(memory + PAGE, PAGE, PAGE_READONLY, &old));
+    assert_int_equal(GetLastError(), ERROR_INVALID_ADDRESS);
+    assert_int_equal(old, POISON_DWORD);
+    assert_false(FUNCTION(VirtualProtect)(memory, PAGE, PAGE_READONLY, NULL));
+    assert_int_equal(GetLastError(), ERROR_NOACCESS);
+
+    recording.foreign_frees = 1; /* the manager does not know it: the OS frees it */
+    assert_true(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE));
+    assert_int_equal(recording.foreign_frees, 0);
+    assert_false(VirtualFree(memory, 0, MEM_RELEASE));
+    DWORD error = GetLastError();
+    SetLastError(MARKER);
+    assert_false(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE));
+    assert_int_equal(GetLastError(), error);
+}
+
+static void the_heap_functions_do_what_win32_does(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    HANDLE heap = GetProcessHeap();
+    BYTE *block = FUNCTION(HeapAlloc)(heap, HEAP_ZERO_MEMORY, 100);
+    assert_non_null(block);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(block[i], 0);
+        block[i] = (BYTE)i;
+    }
+    assert_int_equal(statistics_of(manager).HeapCurrentBlocks, 1);
+    assert_true(FUNCTION(HeapValidate)(heap, 0, block));
+
+    assert_null(FUNCTION(HeapReAlloc)(heap, HEAP_REALLOC_IN_PLACE_ONLY, block, 200));
+    assert_null(FUNCTION(HeapReAlloc)(heap, 0, block, SIZE_MAX / 2));
+    assert_int_equal(block[99], 99); /* still ours */
+    block = FUNCTION(HeapReAlloc)(heap, HEAP_ZERO_MEMORY, block, 5000);
+    assert_non_null(block);
+    for (int i = 0; i < 5000; i++) {
+        assert_int_equal(block[i], i < 100 ? i : 0);
+    }
+    block = FUNCTION(HeapReAlloc)(heap, 0, block, 10);
+    assert_int_equal(block[9], 9);
+    assert_int_equal(statistics_of(manager).HeapCurrentBlocks, 1);
+    assert_true(FUNCTION(HeapFree)(heap, 0, block));
+    assert_true(FUNCTION(HeapFree)(heap, 0, NULL));
+    assert_int_equal(statistics_of(manager).HeapCurrentBlocks, 0);
+    assert_int_equal(statistics_of(manager).ForeignFree, 0);
+}
+
+static void heap_blocks_of_others_and_other_heaps_go_to_the_system(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    HANDLE heap = GetProcessHeap();
+    BYTE *block = HeapAlloc(heap, 0, 100);
+    assert_non_null(block);
+    memset(block, 7, 100);
+    assert_true(FUNCTION(HeapValidate)(heap, 0, block));
+    block = FUNCTION(HeapReAlloc)(heap, 0, block, 1000);
+    assert_non_null(block);
+    assert_int_equal(block[99], 7);
+    assert_int_equal(HeapSize(heap, 0, block), 1000);
+    assert_true(FUNCTION(HeapFree)(heap, 0, block));
+    assert_int_equal(statistics_of(manager).ForeignFree, 1);
+
+    HANDLE other = HeapCreate(0, 0, 0);
+    block = FUNCTION(HeapAlloc)(other, 0, 100);
+    assert_int_equal(HeapSize(other, 0, block), 100);
+    assert_true(FUNCTION(HeapFree)(other, 0, block));
+    assert_true(HeapDestroy(other));
+    assert_int_equal(statistics_of(manager).Calls.Alloc, 0);
+}
+
+static void the_memory_load_is_the_managers(void **state)
+{
+    MEMORYSTATUSEX real = {.dwLength = sizeof(real)}, status = {.dwLength = sizeof(status)};
+    (void)state;
+    assert_true(GlobalMemoryStatusEx(&real));
+    assert_true(FUNCTION(GlobalMemoryStatusEx)(&status));
+    assert_int_equal(status.dwMemoryLoad, RECORDING_LOAD);
+    assert_int_equal(status.ullAvailPhys, RECORDING_AVAILABLE);
+    assert_int_equal(status.ullTotalPhys, real.ullTotalPhys);
+    recording.memory_load = S_FALSE; /* only S_OK counts */
+    assert_true(FUNCTION(GlobalMemoryStatusEx)(&status));
+    assert_int_not_equal(status.ullAvailPhys, RECORDING_AVAILABLE);
+}
+
+static bool signalled(HANDLE handle)
+{
+    return WaitForSingleObject(handle, 0) == WAIT_OBJECT_0;
+}
+
+static void notify(EMemoryAvailable available)
+{
+    EXPECT_OK(ICLRMemoryNotificationCallback_OnMemoryNotification(recording.callback, available));
+}
+
+static void a_notification_of_the_manager_signals_the_runtimes_object(void **state)
+{
+    __typeof__(&CreateMemoryResourceNotification) create =
+        FUNCTION(CreateMemoryResourceNotification);
+    (void)state;
+    HANDLE low = create(LowMemoryResourceNotification);
+    HANDLE high = create(HighMemoryResourceNotification);
+    assert_non_null(low);
+    assert_non_null(high);
+    assert_false(signalled(low));
+    assert_true(signalled(high));
+    notify(eMemoryAvailableLow);
+    assert_true(signalled(low));
+    assert_true(signalled(low)); /* until it is over, as the OS does */
+    assert_false(signalled(high));
+    assert_true(CloseHandle(low)); /* one of several: the next one is of the same state */
+    low = create(LowMemoryResourceNotification);
+    assert_true(signalled(low));
+    notify(eMemoryAvailableNeutral);
+    assert_false(signalled(low));
+    notify(eMemoryAvailableLow);
+    notify(eMemoryAvailableHigh);
+    assert_false(signalled(low));
+    assert_true(signalled(high));
+    assert_null(create((MEMORY_RESOURCE_NOTIFICATION_TYPE)2));
+    assert_int_equal(GetLastError(), ERROR_INVALID_PARAMETER);
+}
+
+static void the_manager_hears_of_mapped_views(void **state)
+{
+    HANDLE section =
+        CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 0x5000, NULL);
+    (void)state;
+    assert_non_null(section);
+    SetLastError(MARKER);
+    char *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, 0);
+    assert_non_null(view);
+    assert_int_equal(GetLastError(), MARKER);
+    assert_ptr_equal(recording.acquired, view);
+    assert_int_equal(recording.acquired_size, 0x5000);
+    assert_int_equal(recording.needs_calls, 0);
+
+    recording.needs = E_OUTOFMEMORY; /* no room can be made: the error stands */
+    assert_null(FUNCTION(MapViewOfFileEx)(section, FILE_MAP_WRITE, 0, 0, 0, view));
+    assert_int_equal(recording.needs_calls, 1);
+    assert_int_equal(GetLastError(), ERROR_INVALID_ADDRESS);
+    recording.needs = S_FALSE; /* any success: tried again, once */
+    assert_null(FUNCTION(MapViewOfFileEx)(section, FILE_MAP_WRITE, 0, 0, 0, view));
+    assert_int_equal(recording.needs_calls, 2);
+    assert_int_equal(GetLastError(), ERROR_INVALID_ADDRESS);
+
+    assert_false(FUNCTION(UnmapViewOfFile)(view + 0x100000));
+    assert_null(recording.released);
+    assert_true(FUNCTION(UnmapViewOfFile)(view));
+    assert_ptr_equal(recording.released, view);
+    assert_true(CloseHandle(section));
+}
+
+int main(int argc, char **argv)
+{
+#define WITH(setup, name) cmocka_unit_test_setup(name, setup)
+    const struct CMUnitTest tests[] = {
+        WITH(load_runtime, a_runtime_that_has_started_is_refused),
+        WITH(bind_hostmem, a_second_binding_is_refused_and_the_first_stays),
+        WITH(load_runtime, a_binding_that_fails_leaves_no_trace_and_can_be_tried_again),
+        WITH(bind_recording_manager, without_block_sizes_the_heap_functions_are_left_alone),
+        WITH(refuse_registration, without_a_callback_the_notifications_are_left_alone),
+        WITH(bind_recording_manager, the_start_is_process_critical_and_the_program_is_not),
+        WITH(bind_recording_manager, virtual_memory_goes_through_the_manager),
+        WITH(bind_hostmem, the_heap_functions_do_what_win32_does),
+        WITH(bind_hostmem, heap_blocks_of_others_and_other_heaps_go_to_the_system),
+        WITH(bind_recording_manager, the_memory_load_is_the_managers),
+        WITH(bind_recording_manager, a_notification_of_the_manager_signals_the_runtimes_object),
+        WITH(bind_recording_manager, the_manager_hears_of_mapped_views),
+    };
+    if (argc != 4) {
+        fprintf(stderr, "usage: test_bind_coreclr FRAMEWORK PROGRAM TEST\n");
+        return 2;
+    }
+    GetFullPathNameA(argv[1], sizeof(framework), framework, NULL); /* the runtime wants no '/' */
+    GetFullPathNameA(argv[2], sizeof(program), program, NULL);
+    cmocka_set_test_filter(argv[3]);
+    int found = 0;
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+        found += strcmp(tests[i].name, argv[3]) == 0;
+    }
+    return found == 1 ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
+}
