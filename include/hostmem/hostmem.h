@@ -34,7 +34,15 @@ extern "C" {
 /* Later versions add fields at the end: set Size to sizeof(HOSTMEM_OPTIONS), the rest to 0. */
 typedef struct HOSTMEM_OPTIONS {
     UINT32 Size;
-    UINT32 Flags; /* no flag is defined yet: 0 */
+    UINT32 Flags;               /* HOSTMEM_FLAG_* */
+    UINT64 CommitLimit;         /* bytes of committed pages and heap blocks; 0: none */
+    UINT64 ReserveLimit;        /* bytes of address space; 0: none */
+    UINT64 EmergencyCommit;     /* bytes of CommitLimit kept for the critical levels */
+    UINT64 AddressSpaceCushion; /* bytes reserved, to be given back by NeedsVirtualAddressSpace */
+    UINT32 CommitWaitMilliseconds; /* how long a request waits for budget before it is refused; 0:
+                                    * not at all, which is the only safe choice unless every limit
+                                    * is lifted by a native thread that the CLR never waits for */
+    UINT32 Reserved;               /* 0 */
 } HOSTMEM_OPTIONS;
 
 /* Create a memory manager. One manager serves one CLR; a process may have several.

@@ -10,6 +10,7 @@
  * would have gone without a binding.
  */
 #include "bound_functions.h"
+#include "critical_level.h"
 #include "memory_notification.h"
 #include "runtime_start.h"
 
@@ -44,9 +45,14 @@ static struct {
 static void *WINAPI bound_VirtualAlloc(void *address, SIZE_T size, DWORD type, DWORD protect)
 {
     void *memory = NULL;
-    HRESULT hr = IHostMemoryManager_VirtualAlloc(targets.manager, address, size, type, protect,
-                                                 runtime_start_critical_level(), &memory);
-    return hr == S_OK ? memory : NULL;
+    HRESULT hr = IHostMemoryManager_VirtualAlloc(
+        targets.manager, address, size, type, protect,
+        critical_level_of_pages(address, size, type, protect), &memory);
+    if (hr != S_OK) {
+        return NULL;
+    }
+    critical_level_allocated(memory, size, type, protect);
+    return memory;
 }
 
 /* The node is a preference, and the interface cannot express it. */
@@ -61,6 +67,9 @@ static void *WINAPI bound_VirtualAllocExNuma(HANDLE process, void *address, SIZE
 
 static BOOL WINAPI bound_VirtualFree(void *address, SIZE_T size, DWORD type)
 {
+    if (type & MEM_RELEASE) {
+        critical_level_released(address);
+    }
     HRESULT hr = IHostMemoryManager_VirtualFree(targets.manager, address, size, type);
     if (hr == HOST_E_INVALIDOPERATION) {
         return original.VirtualFree(address, size, type);
@@ -104,7 +113,7 @@ static void *no_heap_memory(DWORD flags)
 static void *allocate(SIZE_T size)
 {
     void *block = NULL;
-    HRESULT hr = IHostMalloc_Alloc(targets.heap, size, runtime_start_critical_level(), &block);
+    HRESULT hr = IHostMalloc_Alloc(targets.heap, size, critical_level_of_block(), &block);
     if (hr != S_OK || !block) {
         SetLastError(ERROR_NOT_ENOUGH_MEMORY);
         return NULL;
@@ -188,6 +197,36 @@ static BOOL WINAPI bound_HeapValidate(HANDLE heap, DWORD flags, const void *bloc
 
 /* ---- Memory load ---- */
 
+/* The load from which on the collector takes the machine for nearly full. It then puts off full
+ * collections that promise little, even when an allocation was refused: seen on 2.0, which reports
+ * out of memory while a third of its heap is garbage. */
+#define HIGH_LOAD 90
+
+static void lower(DWORDLONG *value, DWORDLONG limit)
+{
+    if (*value > limit) {
+        *value = limit;
+    }
+}
+
+/* With a limit the budget is the machine: the collector sizes its first generation by the memory
+ * there is, not by what is available. A full budget is no full machine, though: it is the refusal
+ * that makes the collector give memory back, and a high load that keeps it from doing so. */
+static void apply_limit(MEMORYSTATUSEX *status, DWORD machine_load)
+{
+    HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
+    if (!targets.policy || IHostMemoryPolicy_GetLimits(targets.policy, &limits) != S_OK ||
+        !limits.CommitLimit) {
+        return;
+    }
+    lower(&status->ullTotalPhys, limits.CommitLimit);
+    lower(&status->ullTotalPageFile, limits.CommitLimit);
+    lower(&status->ullAvailPageFile, status->ullAvailPhys);
+    if (status->dwMemoryLoad >= HIGH_LOAD) {
+        status->dwMemoryLoad = machine_load < HIGH_LOAD ? HIGH_LOAD - 1 : machine_load;
+    }
+}
+
 static BOOL WINAPI bound_GlobalMemoryStatusEx(MEMORYSTATUSEX *status)
 {
     if (!original.GlobalMemoryStatusEx(status)) {
@@ -196,11 +235,13 @@ static BOOL WINAPI bound_GlobalMemoryStatusEx(MEMORYSTATUSEX *status)
     DWORD load;
     SIZE_T available;
     if (IHostMemoryManager_GetMemoryLoad(targets.manager, &load, &available) == S_OK) {
+        DWORD machine_load = status->dwMemoryLoad;
         status->dwMemoryLoad = load;
         status->ullAvailPhys = available;
         if (status->ullAvailPhys > status->ullTotalVirtual) { /* 32-bit: more than can be had */
             status->ullAvailPhys = status->ullAvailVirtual;
         }
+        apply_limit(status, machine_load);
     }
     return TRUE;
 }

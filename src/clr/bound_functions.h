@@ -17,6 +17,7 @@ struct bound_targets {
     IHostMemoryManager *manager;
     IHostMalloc *heap;         /* NULL leaves the heap functions alone */
     IHostMallocBlocks *blocks; /* of `heap` */
+    IHostMemoryPolicy *policy; /* NULL: the manager has no limits to ask for */
     BOOL notifications;        /* FALSE leaves the memory resource notifications alone */
 };
 

@@ -61,6 +61,15 @@ static HRESULT create_heap(IHostMemoryManager *manager, struct bound_targets *ta
     return S_OK;
 }
 
+/* Optional: a manager without the interface has no limits that the runtime should know of. */
+static void find_policy(IHostMemoryManager *manager, struct bound_targets *targets)
+{
+    void *policy = NULL;
+    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy) == S_OK) {
+        targets->policy = policy;
+    }
+}
+
 /* As the CLR does, take a refusal for an answer; the runtime then keeps the system's notifications.
  */
 static HRESULT register_callback(struct bound_targets *targets)
@@ -81,6 +90,9 @@ static void give_back(struct bound_targets *targets)
     if (targets->heap) {
         IHostMallocBlocks_Release(targets->blocks);
         IHostMalloc_Release(targets->heap);
+    }
+    if (targets->policy) {
+        IHostMemoryPolicy_Release(targets->policy);
     }
 }
 
@@ -114,7 +126,8 @@ static HRESULT bind(IHostMemoryManager *manager, HMODULE runtime)
         return HRESULT_FROM_WIN32(ERROR_SERVICE_ALREADY_RUNNING);
     }
     struct bound_targets targets = {.manager = manager};
-    runtime_start_watch(runtime);
+    find_policy(manager, &targets);
+    runtime_start_watch(runtime, targets.policy);
     HRESULT hr = create_heap(manager, &targets);
     if (hr == S_OK) {
         hr = register_callback(&targets);
@@ -123,8 +136,8 @@ static HRESULT bind(IHostMemoryManager *manager, HMODULE runtime)
         hr = redirect_imports(runtime, &targets);
     }
     if (hr != S_OK) {
-        give_back(&targets);
         runtime_start_forget();
+        give_back(&targets);
         return hr;
     }
     IHostMemoryManager_AddRef(manager);

@@ -10,7 +10,8 @@ typedef HRESULT STDAPICALLTYPE get_runtime_host(REFIID riid, IUnknown **host);
 static const IID iid_runtime_host = {
     0x90f1a06c, 0x7712, 0x4762, {0x86, 0xb5, 0x7a, 0x5e, 0xba, 0x6b, 0xdb, 0x02}};
 
-static ICLRRuntimeHost *probe; /* of the bound runtime, for ever; NULL if it exports none */
+static ICLRRuntimeHost *probe;      /* of the bound runtime, for ever; NULL if it exports none */
+static IHostMemoryPolicy *listener; /* the binding's reference */
 static atomic_bool started;
 
 /* What every runtime exports for debuggers, to tell where in its start it is: the event is
@@ -35,8 +36,9 @@ static BOOL probe_says_started(void)
     return ICLRRuntimeHost_GetCurrentAppDomainId(probe, &domain) != HOST_E_CLRNOTAVAILABLE;
 }
 
-void runtime_start_watch(HMODULE runtime)
+void runtime_start_watch(HMODULE runtime, IHostMemoryPolicy *policy)
 {
+    listener = policy;
     get_runtime_host *get_host =
         (get_runtime_host *)(void (*)(void))GetProcAddress(runtime, "GetCLRRuntimeHost");
     IUnknown *host = NULL;
@@ -51,24 +53,32 @@ void runtime_start_forget(void)
         ICLRRuntimeHost_Release(probe);
         probe = NULL;
     }
+    listener = NULL;
 }
 
-EMemoryCriticalLevel runtime_start_critical_level(void)
+/* Relaxed: the flag guards nothing, and a thread that reads it late only asks once more. */
+static void start_is_over(void)
 {
-    /* Relaxed: the flag guards nothing, and a thread that reads it late only asks once more. */
+    if (!atomic_exchange_explicit(&started, true, memory_order_relaxed) && listener) {
+        IHostMemoryPolicy_RuntimeStarted(listener);
+    }
+}
+
+BOOL runtime_start_is_over(void)
+{
     if (atomic_load_explicit(&started, memory_order_relaxed)) {
-        return eTaskCritical;
+        return TRUE;
     }
     if (!probe || !probe_says_started()) {
-        return eProcessCritical;
+        return FALSE;
     }
-    atomic_store_explicit(&started, true, memory_order_relaxed);
-    return eTaskCritical;
+    start_is_over();
+    return TRUE;
 }
 
 void runtime_start_reached_finalizer(void)
 {
     if (!probe) {
-        atomic_store_explicit(&started, true, memory_order_relaxed);
+        start_is_over();
     }
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether the bound runtime has started, and with that how critical its requests are.
+ * Whether the bound runtime has started: until then everything it asks for is critical.
  *
  * The hosting layer of the .NET Framework passes eProcessCritical until the flag "the execution
  * engine has started" is set at the end of start-up, for a refusal before that is permanent for the
  * process. .NET Core still has the flag: ICLRRuntimeHost::GetCurrentAppDomainId answers
  * HOST_E_CLRNOTAVAILABLE as long as it is not set, and that answer is one read of it, with no lock
- * and no memory. So the binding asks at every request until the answer changes, which it does once.
- * Afterwards the level is eTaskCritical: eAppDomainCritical needs to know which locks managed code
- * holds, and nothing outside the runtime knows.
+ * and no memory. So the binding asks at every request until the answer changes, which it does once,
+ * and tells the manager then, if it wants to know (IHostMemoryPolicy::RuntimeStarted).
  *
  * Limits: 2.0 answers only the host that started it. There, and in a module that does not export
  * GetCLRRuntimeHost, the runtime has "started" when it creates its memory resource notification,
@@ -24,14 +23,14 @@
 BOOL runtime_start_has_begun(HMODULE runtime);
 
 /* Begin to watch `runtime`. Call it before the heap functions are bound: what it makes the runtime
- * allocate stays allocated. */
-void runtime_start_watch(HMODULE runtime);
+ * allocate stays allocated. `policy` is told of the end of the start; NULL: nobody is. */
+void runtime_start_watch(HMODULE runtime, IHostMemoryPolicy *policy);
 
 /* End the watch that runtime_start_watch began, for a binding that comes to nothing. */
 void runtime_start_forget(void);
 
-/* The level for a request made now. Any thread, no lock. */
-EMemoryCriticalLevel runtime_start_critical_level(void);
+/* Whether the runtime has started. Any thread, no lock. */
+BOOL runtime_start_is_over(void);
 
 /* The runtime has come to the point where it creates a memory resource notification. */
 void runtime_start_reached_finalizer(void);

@@ -11,6 +11,9 @@
 #include <assert.h>
 #include <corerror.h>
 
+#include "com/pressure.h"
+#include "core/cushion.h"
+#include "core/memory_load.h"
 #include "core/site_table.h"
 #include "core/view_list.h"
 #include "core/virtual_memory.h"
@@ -36,30 +39,76 @@ enum method {
 struct host_memory_manager {
     IHostMemoryManager IHostMemoryManager_iface;
     IHostMemoryStatistics IHostMemoryStatistics_iface;
-    LONG refs; /* Interlocked only */
+    IHostMemoryPolicy IHostMemoryPolicy_iface;
+    LONG refs;                /* Interlocked only */
+    _Atomic bool unavailable; /* broken or shut down: for ever */
     const struct os *os;
     struct virtual_memory memory;
     struct view_list views;
     struct site_table sites;
     struct usage heap_bytes;
     struct usage heap_blocks;
-    ICLRMemoryNotificationCallback *callback; /* owned; exchanged with Interlocked */
+    struct cushion cushion;
+    struct pressure *pressure; /* owned */
+    HOSTMEM_LIMITS limits;     /* in force; guarded by limits_lock */
+    struct os_lock limits_lock;
+    DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no events */
+    HANDLE room_made;     /* auto reset: memory was given back */
+    HANDLE shut_down;     /* manual reset */
+    LONG waiters;         /* for room; Interlocked only */
     /* On lines of their own: every call writes here. */
     _Alignas(64) _Atomic UINT64 calls[METHOD_COUNT];
     _Atomic UINT64 foreign_virtual_free;
     _Atomic UINT64 foreign_free;
 };
 
+/* Whether every method has to refuse. */
+static inline bool is_unavailable(const struct host_memory_manager *manager)
+{
+    return atomic_load_explicit(&manager->unavailable, memory_order_relaxed);
+}
+
 static inline void count_call(struct host_memory_manager *manager, enum method method)
 {
     atomic_fetch_add_explicit(&manager->calls[method], 1, memory_order_relaxed);
 }
 
-/* host_memory_manager.c. `os` must outlive the manager. */
-HRESULT host_memory_manager_create(const struct os *os, IHostMemoryManager **manager);
+/* host_memory_manager.c. `os` must outlive the manager; `options` is valid. */
+HRESULT host_memory_manager_create(const struct os *os, const HOSTMEM_OPTIONS *options,
+                                   IHostMemoryManager **manager);
 
 /* host_memory_statistics.c */
 extern const IHostMemoryStatisticsVtbl host_memory_statistics_vtbl;
+
+/* host_memory_policy.c */
+extern const IHostMemoryPolicyVtbl host_memory_policy_vtbl;
+HRESULT host_memory_policy_set_limits(struct host_memory_manager *manager,
+                                      const HOSTMEM_LIMITS *limits);
+
+/* request.c: a request for memory, from the first attempt to the answer.
+ *
+ *     struct request request = request_begin(manager, level);
+ *     do {
+ *         error = … ask the core …
+ *     } while (request_again(&request, &error));
+ *     return request_end(&request, error);
+ */
+struct request {
+    struct host_memory_manager *manager;
+    enum budget_level level;
+    os_error refusal;   /* what the budget said, OS_OK while it has not refused */
+    ULONGLONG deadline; /* of the wait for room; set by the first refusal */
+};
+
+struct request request_begin(struct host_memory_manager *manager, EMemoryCriticalLevel level);
+bool request_again(struct request *request, os_error *error);
+HRESULT request_end(struct request *request, os_error error);
+
+/* Memory was given back, or a limit was raised: let those who wait try again. */
+void request_room_was_made(struct host_memory_manager *manager);
+
+/* The HRESULT for an error, for calls that ask for nothing; notices that the manager is broken. */
+HRESULT host_memory_manager_result(struct host_memory_manager *manager, os_error error);
 
 /* host_malloc.c. Holds a reference on the manager. */
 HRESULT host_malloc_create(struct host_memory_manager *manager, DWORD flags, IHostMalloc **malloc);

@@ -31,6 +31,8 @@ struct host_malloc {
     LONG refs;                           /* Interlocked only */
     struct host_memory_manager *manager; /* owned */
     void *heap;
+    bool thread_safe;
+    _Atomic bool entered; /* of a heap that is not thread safe */
     struct block_map blocks;
 };
 
@@ -56,30 +58,31 @@ static size_t object_bytes(const struct os *os)
 
 /* ---- accounting ---- */
 
-static size_t charged_bytes(const struct block_header *header)
+static size_t charged_bytes(size_t size)
 {
-    size_t bytes = sizeof(*header) + header->size;
-    return (bytes + BLOCK_ALIGNMENT - 1) & ~(BLOCK_ALIGNMENT - 1);
+    return (sizeof(struct block_header) + size + BLOCK_ALIGNMENT - 1) & ~(BLOCK_ALIGNMENT - 1);
 }
 
 static void count_in(struct host_malloc *malloc, const struct block_header *header)
 {
-    usage_add(&malloc->manager->heap_bytes, charged_bytes(header));
+    usage_add(&malloc->manager->heap_bytes, charged_bytes(header->size));
     usage_add(&malloc->manager->heap_blocks, 1);
     if (header->site != NULL) {
-        usage_add(&header->site->bytes, charged_bytes(header));
+        usage_add(&header->site->bytes, charged_bytes(header->size));
         usage_add(&header->site->blocks, 1);
     }
 }
 
+/* The opposite, and the charge given back. `header` may be a copy: the block can be gone. */
 static void count_out(struct host_malloc *malloc, const struct block_header *header)
 {
-    usage_subtract(&malloc->manager->heap_bytes, charged_bytes(header));
+    usage_subtract(&malloc->manager->heap_bytes, charged_bytes(header->size));
     usage_subtract(&malloc->manager->heap_blocks, 1);
     if (header->site != NULL) {
-        usage_subtract(&header->site->bytes, charged_bytes(header));
+        usage_subtract(&header->site->bytes, charged_bytes(header->size));
         usage_subtract(&header->site->blocks, 1);
     }
+    budget_give_back(&malloc->manager->memory.budget, 0, charged_bytes(header->size));
 }
 
 /* ---- IUnknown ---- */
@@ -136,13 +139,25 @@ static ULONG STDMETHODCALLTYPE host_malloc_Release(IHostMalloc *iface)
 
 /* ---- IHostMalloc ---- */
 
-/* A block of `size` bytes, counted for `site` if it has one. NULL: no memory. */
-static void *allocate(struct host_malloc *malloc, size_t size, struct alloc_site *site)
+/* A heap without MALLOC_THREADSAFE is for one thread at a time; a second one is told so. */
+static bool enter(struct host_malloc *malloc)
+{
+    return malloc->thread_safe ||
+           !atomic_exchange_explicit(&malloc->entered, true, memory_order_acquire);
+}
+
+static void leave(struct host_malloc *malloc)
+{
+    if (!malloc->thread_safe) {
+        atomic_store_explicit(&malloc->entered, false, memory_order_release);
+    }
+}
+
+/* A block from the heap, its header filled in. NULL: no memory. */
+static struct block_header *take_block(struct host_malloc *malloc, size_t size,
+                                       struct alloc_site *site)
 {
     const struct os *os = malloc->manager->os;
-    if (size > SIZE_MAX - 2 * sizeof(struct block_header)) {
-        return NULL;
-    }
     struct block_header *header =
         os->heap_alloc(os, malloc->heap, sizeof(struct block_header) + size);
     if (header == NULL) {
@@ -153,21 +168,61 @@ static void *allocate(struct host_malloc *malloc, size_t size, struct alloc_site
         os->heap_free(os, malloc->heap, header);
         return NULL;
     }
+    return header;
+}
+
+/* One attempt: charge, take the block, count it. */
+static os_error try_to_allocate(struct host_malloc *malloc, size_t size, struct alloc_site *site,
+                                enum budget_level level, void **memory)
+{
+    struct budget *budget = &malloc->manager->memory.budget;
+    if (size > SIZE_MAX - 2 * sizeof(struct block_header)) {
+        return OS_NOT_ENOUGH_MEMORY;
+    }
+    os_error error = budget_take(budget, 0, charged_bytes(size), level);
+    if (error != OS_OK) {
+        return error;
+    }
+    struct block_header *header = NULL;
+    error = HM_NOT_OWNER;
+    if (enter(malloc)) {
+        header = take_block(malloc, size, site);
+        leave(malloc);
+        error = header != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY;
+    }
+    if (error != OS_OK) {
+        budget_give_back(budget, 0, charged_bytes(size));
+        return error;
+    }
     count_in(malloc, header);
-    return header + 1;
+    *memory = header + 1;
+    return OS_OK;
+}
+
+static HRESULT allocate(struct host_malloc *malloc, size_t size, struct alloc_site *site,
+                        EMemoryCriticalLevel level, void **memory)
+{
+    struct request request = request_begin(malloc->manager, level);
+    os_error error;
+    do {
+        error = try_to_allocate(malloc, size, site, request.level, memory);
+    } while (request_again(&request, &error));
+    return request_end(&request, error);
 }
 
 static HRESULT STDMETHODCALLTYPE host_malloc_Alloc(IHostMalloc *iface, SIZE_T size,
                                                    EMemoryCriticalLevel level, void **memory)
 {
     struct host_malloc *malloc = impl_from_IHostMalloc(iface);
-    (void)level; /* nothing is ever refused for lack of budget */
     count_call(malloc->manager, METHOD_ALLOC);
     if (memory == NULL) {
         return E_POINTER;
     }
-    *memory = allocate(malloc, size, NULL);
-    return hresult_from_error(*memory != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY);
+    *memory = NULL;
+    if (is_unavailable(malloc->manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
+    return allocate(malloc, size, NULL, level, memory);
 }
 
 static HRESULT STDMETHODCALLTYPE host_malloc_DebugAlloc(IHostMalloc *iface, SIZE_T size,
@@ -175,16 +230,36 @@ static HRESULT STDMETHODCALLTYPE host_malloc_DebugAlloc(IHostMalloc *iface, SIZE
                                                         int line, void **memory)
 {
     struct host_malloc *malloc = impl_from_IHostMalloc(iface);
-    (void)level;
     count_call(malloc->manager, METHOD_DEBUG_ALLOC);
     if (memory == NULL) {
         return E_POINTER;
     }
+    *memory = NULL;
+    if (is_unavailable(malloc->manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
     DWORD last_error = GetLastError();
     struct alloc_site *site = site_table_get(&malloc->manager->sites, file, (UINT64)line);
     SetLastError(last_error); /* no room for the site is no failure */
-    *memory = allocate(malloc, size, site);
-    return hresult_from_error(*memory != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY);
+    return allocate(malloc, size, site, level, memory);
+}
+
+/* Take a block back into the heap. */
+static os_error free_block(struct host_malloc *malloc, void *memory)
+{
+    const struct os *os = malloc->manager->os;
+    struct block_header *block = (struct block_header *)memory - 1;
+    if (!enter(malloc)) {
+        return HM_NOT_OWNER;
+    }
+    bool alive = block_map_remove(&malloc->blocks, (uintptr_t)memory);
+    if (alive) {
+        struct block_header header = *block;
+        os->heap_free(os, malloc->heap, block);
+        count_out(malloc, &header);
+    }
+    leave(malloc);
+    return alive ? OS_OK : HM_FOREIGN;
 }
 
 static HRESULT STDMETHODCALLTYPE host_malloc_Free(IHostMalloc *iface, void *memory)
@@ -192,17 +267,18 @@ static HRESULT STDMETHODCALLTYPE host_malloc_Free(IHostMalloc *iface, void *memo
     struct host_malloc *malloc = impl_from_IHostMalloc(iface);
     struct host_memory_manager *manager = malloc->manager;
     count_call(manager, METHOD_FREE);
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
     if (memory == NULL) {
         return S_OK; /* the CLR's HeapFree of NULL comes here and wants a success */
     }
-    if (!block_map_remove(&malloc->blocks, (uintptr_t)memory)) {
+    os_error error = free_block(malloc, memory);
+    if (error == HM_FOREIGN) {
         atomic_fetch_add_explicit(&manager->foreign_free, 1, memory_order_relaxed);
-        return hresult_from_error(HM_FOREIGN);
     }
-    struct block_header *header = (struct block_header *)memory - 1;
-    count_out(malloc, header);
-    manager->os->heap_free(manager->os, malloc->heap, header);
-    return S_OK;
+    request_room_was_made(manager);
+    return hresult_from_error(error);
 }
 
 static const IHostMallocVtbl host_malloc_vtbl = {
@@ -279,6 +355,7 @@ HRESULT host_malloc_create(struct host_memory_manager *manager, DWORD type, IHos
     malloc->IHostMallocBlocks_iface.lpVtbl = &host_malloc_blocks_vtbl;
     malloc->refs = 1;
     malloc->manager = manager;
+    malloc->thread_safe = (type & MALLOC_THREADSAFE) != 0;
     block_map_init(&malloc->blocks, memory);
     malloc->heap = os->heap_create(os, flags);
     if (malloc->heap == NULL) {

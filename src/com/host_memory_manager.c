@@ -33,6 +33,8 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_QueryInterface(IHostMemoryM
         *object = &manager->IHostMemoryManager_iface;
     } else if (IsEqualIID(iid, &IID_IHostMemoryStatistics)) {
         *object = &manager->IHostMemoryStatistics_iface;
+    } else if (IsEqualIID(iid, &IID_IHostMemoryPolicy)) {
+        *object = &manager->IHostMemoryPolicy_iface;
     } else {
         *object = NULL;
         return E_NOINTERFACE;
@@ -47,12 +49,24 @@ static ULONG STDMETHODCALLTYPE host_memory_manager_AddRef(IHostMemoryManager *if
     return (ULONG)InterlockedIncrement(&manager->refs);
 }
 
+static void close_events(struct host_memory_manager *manager)
+{
+    if (manager->room_made != NULL) {
+        CloseHandle(manager->room_made);
+    }
+    if (manager->shut_down != NULL) {
+        CloseHandle(manager->shut_down);
+    }
+}
+
 static void destroy(struct host_memory_manager *manager)
 {
     const struct os *os = manager->os; /* the manager lies in table memory of its own */
-    if (manager->callback != NULL) {
-        ICLRMemoryNotificationCallback_Release(manager->callback);
+    if (manager->pressure != NULL) {
+        pressure_destroy(manager->pressure);
     }
+    close_events(manager);
+    cushion_destroy(&manager->cushion);
     site_table_destroy(&manager->sites);
     view_list_destroy(&manager->views);
     virtual_memory_destroy(&manager->memory);
@@ -84,6 +98,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_CreateMalloc(IHostMemoryMan
     if ((type & ~(DWORD)(MALLOC_THREADSAFE | MALLOC_EXECUTABLE)) != 0) {
         return E_INVALIDARG;
     }
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
     return host_malloc_create(manager, type, malloc);
 }
 
@@ -95,18 +112,24 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualAlloc(IHostMemoryMan
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
     uintptr_t result;
-    (void)level; /* nothing is ever refused for lack of budget */
+    os_error error;
     count_call(manager, METHOD_VIRTUAL_ALLOC);
     if (memory == NULL) {
         return E_POINTER;
     }
     *memory = NULL;
-    os_error error =
-        virtual_memory_alloc(&manager->memory, (uintptr_t)address, size, type, protect, &result);
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
+    struct request request = request_begin(manager, level);
+    do {
+        error = virtual_memory_alloc(&manager->memory, (uintptr_t)address, size, type, protect,
+                                     request.level, &result);
+    } while (request_again(&request, &error));
     if (error == OS_OK) {
         *memory = (void *)result;
     }
-    return hresult_from_error(error);
+    return request_end(&request, error);
 }
 
 static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualFree(IHostMemoryManager *iface,
@@ -115,11 +138,19 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualFree(IHostMemoryMana
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
     count_call(manager, METHOD_VIRTUAL_FREE);
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
     os_error error = virtual_memory_free(&manager->memory, (uintptr_t)address, size, type);
     if (error == HM_FOREIGN) {
         atomic_fetch_add_explicit(&manager->foreign_virtual_free, 1, memory_order_relaxed);
+    } else if (error != OS_OK && type == MEM_RELEASE && size == 0) {
+        /* There is nothing to refuse in the release of a whole region that by our tables is intact:
+         * somebody has freed it behind our back. */
+        error = HM_BROKEN;
     }
-    return hresult_from_error(error);
+    request_room_was_made(manager);
+    return host_memory_manager_result(manager, error);
 }
 
 static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualQuery(IHostMemoryManager *iface,
@@ -135,6 +166,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualQuery(IHostMemoryMan
     *result = 0;
     if (buffer == NULL) {
         return E_POINTER;
+    }
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
     }
     os_error error =
         manager->os->virtual_query(manager->os, (uintptr_t)address, buffer, length, &written);
@@ -157,6 +191,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualProtect(IHostMemoryM
     if (old_protect == NULL) {
         return E_POINTER;
     }
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
     os_error error =
         manager->os->virtual_protect(manager->os, (uintptr_t)address, size, protect, &old);
     if (error == OS_OK) {
@@ -170,15 +207,22 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_GetMemoryLoad(IHostMemoryMa
                                                                    SIZE_T *available)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
-    uint32_t percent = 0;
-    uint64_t bytes = 0;
+    struct memory_load load;
     count_call(manager, METHOD_GET_MEMORY_LOAD);
     if (load_percent == NULL || available == NULL) {
         return E_POINTER;
     }
-    os_error error = manager->os->memory_load(manager->os, &percent, &bytes);
-    *load_percent = percent;
-    *available = bytes < SIZE_MAX ? (SIZE_T)bytes : SIZE_MAX; /* 32-bit: at most 4 GiB - 1 */
+    *load_percent = 0;
+    *available = 0;
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
+    os_error error = memory_load_get(manager->os, &manager->memory.budget, &load);
+    if (error == OS_OK) {
+        *load_percent = load.percent;
+        /* 32-bit: at most 4 GiB - 1. */
+        *available = load.available < SIZE_MAX ? (SIZE_T)load.available : SIZE_MAX;
+    }
     return hresult_from_error(error);
 }
 
@@ -187,28 +231,31 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_RegisterMemoryNotificationC
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
     count_call(manager, METHOD_REGISTER_CALLBACK);
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
     if (callback != NULL) {
-        /* The CLR does this once, when it takes the manager over for good. */
-        module_pin();
-        ICLRMemoryNotificationCallback_AddRef(callback);
+        module_pin(); /* the CLR does this once, when it takes the manager over for good */
     }
-    ICLRMemoryNotificationCallback *previous =
-        InterlockedExchangePointer((void *volatile *)&manager->callback, callback);
-    if (previous != NULL) {
-        ICLRMemoryNotificationCallback_Release(previous);
-    }
-    return S_OK;
+    return pressure_set_callback(manager->pressure, callback);
 }
 
-/* The CLR could not map a file and asks whether there is address space now. Any success would make
- * it try again, for nothing: there is nothing that could be given back. */
+/* The CLR could not map a file and asks whether there is address space now. Any success makes it try
+ * again, so it is one only when the cushion gave something back. LastError is of the mapping, here
+ * and in the two below: the CLR reads it afterwards. */
 static HRESULT STDMETHODCALLTYPE
 host_memory_manager_NeedsVirtualAddressSpace(IHostMemoryManager *iface, LPVOID address, SIZE_T size)
 {
+    struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
+    DWORD last_error = GetLastError();
     (void)address;
-    (void)size;
-    count_call(impl_from_IHostMemoryManager(iface), METHOD_NEEDS_ADDRESS_SPACE);
-    return E_OUTOFMEMORY;
+    count_call(manager, METHOD_NEEDS_ADDRESS_SPACE);
+    if (is_unavailable(manager)) {
+        return HOST_E_CLRNOTAVAILABLE;
+    }
+    bool given = cushion_give_up(&manager->cushion, size, GetTickCount64());
+    SetLastError(last_error);
+    return given ? S_OK : E_OUTOFMEMORY;
 }
 
 static HRESULT STDMETHODCALLTYPE host_memory_manager_AcquiredVirtualAddressSpace(
@@ -217,6 +264,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_AcquiredVirtualAddressSpace
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
     DWORD last_error = GetLastError();
     count_call(manager, METHOD_ACQUIRED_ADDRESS_SPACE);
+    if (is_unavailable(manager)) {
+        return HOST_E_CLRNOTAVAILABLE;
+    }
     view_list_add(&manager->views, (uintptr_t)address, size);
     SetLastError(last_error);
     return S_OK;
@@ -226,8 +276,14 @@ static HRESULT STDMETHODCALLTYPE
 host_memory_manager_ReleasedVirtualAddressSpace(IHostMemoryManager *iface, LPVOID address)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
+    DWORD last_error = GetLastError();
     count_call(manager, METHOD_RELEASED_ADDRESS_SPACE);
+    if (is_unavailable(manager)) {
+        return HOST_E_CLRNOTAVAILABLE;
+    }
     view_list_remove(&manager->views, (uintptr_t)address);
+    cushion_restore(&manager->cushion, GetTickCount64());
+    SetLastError(last_error);
     return S_OK;
 }
 
@@ -251,39 +307,91 @@ static const IHostMemoryManagerVtbl host_memory_manager_vtbl = {
 
 _Static_assert(sizeof(IHostMemoryManagerVtbl) == 13 * sizeof(void *), "a slot is missing");
 
+HRESULT host_memory_manager_result(struct host_memory_manager *manager, os_error error)
+{
+    if (error == HM_BROKEN) {
+        /* E_FAIL means that the host can do no more; whatever came next would make it worse. */
+        atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);
+    }
+    return hresult_from_error(error);
+}
+
 /* ---- create ---- */
 
-HRESULT host_memory_manager_create(const struct os *os, IHostMemoryManager **result)
+static bool create_events(struct host_memory_manager *manager)
+{
+    DWORD last_error = GetLastError();
+    manager->room_made = CreateEventW(NULL, FALSE, FALSE, NULL);
+    manager->shut_down = CreateEventW(NULL, TRUE, FALSE, NULL);
+    SetLastError(last_error); /* of a success; the caller names a failure */
+    return manager->room_made != NULL && manager->shut_down != NULL;
+}
+
+/* Limits, pressure, and the events that a wait for room needs. */
+static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_OPTIONS *options)
+{
+    const HOSTMEM_LIMITS limits = {
+        .Size = sizeof(limits),
+        .Flags = options->Flags,
+        .CommitLimit = options->CommitLimit,
+        .ReserveLimit = options->ReserveLimit,
+        .EmergencyCommit = options->EmergencyCommit,
+    };
+    manager->commit_wait_ms = options->CommitWaitMilliseconds;
+    manager->pressure = pressure_create(&manager->memory.budget);
+    if (manager->pressure == NULL || (manager->commit_wait_ms != 0 && !create_events(manager))) {
+        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
+    }
+    return host_memory_policy_set_limits(manager, &limits);
+}
+
+/* Fill in a zeroed manager. After a failure destroy has undone what there was. */
+static HRESULT initialise(struct host_memory_manager *manager, const struct os *os,
+                          const HOSTMEM_OPTIONS *options)
+{
+    struct table_memory *memory = &manager->memory.table_memory;
+    manager->IHostMemoryManager_iface.lpVtbl = &host_memory_manager_vtbl;
+    manager->IHostMemoryStatistics_iface.lpVtbl = &host_memory_statistics_vtbl;
+    manager->IHostMemoryPolicy_iface.lpVtbl = &host_memory_policy_vtbl;
+    manager->refs = 1;
+    manager->os = os;
+    os_error error = virtual_memory_create(&manager->memory, os);
+    if (error != OS_OK) {
+        os->table_release(os, manager);
+        return hresult_from_error(error);
+    }
+    module_add_ref();
+    site_table_init(&manager->sites, memory);
+    error = view_list_create(&manager->views, memory);
+    if (error == OS_OK) {
+        error = cushion_create(&manager->cushion, os, options->AddressSpaceCushion);
+    }
+    HRESULT hr = error == OS_OK ? apply_options(manager, options) : hresult_from_error(error);
+    if (hr != S_OK) {
+        DWORD last_error = GetLastError();
+        destroy(manager);
+        SetLastError(last_error);
+    }
+    return hr;
+}
+
+HRESULT host_memory_manager_create(const struct os *os, const HOSTMEM_OPTIONS *options,
+                                   IHostMemoryManager **result)
 {
     size_t bytes = (sizeof(struct host_memory_manager) + os->page_size - 1) & ~(os->page_size - 1);
     struct host_memory_manager *manager = os->table_reserve(os, bytes);
+    *result = NULL;
     if (manager == NULL) {
-        goto no_manager;
+        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
     }
     if (!os->table_commit(os, manager, bytes)) {
-        goto no_memory;
+        os->table_release(os, manager);
+        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
     }
-    manager->IHostMemoryManager_iface.lpVtbl = &host_memory_manager_vtbl;
-    manager->IHostMemoryStatistics_iface.lpVtbl = &host_memory_statistics_vtbl;
-    manager->refs = 1;
-    manager->os = os;
-    if (virtual_memory_create(&manager->memory, os) != OS_OK) {
-        goto no_memory;
+    HRESULT hr = initialise(manager, os, options);
+    if (hr == S_OK) {
+        usage_add(&manager->memory.table_memory.committed, bytes);
+        *result = &manager->IHostMemoryManager_iface;
     }
-    usage_add(&manager->memory.table_memory.committed, bytes);
-    if (view_list_create(&manager->views, &manager->memory.table_memory) != OS_OK) {
-        goto no_views;
-    }
-    site_table_init(&manager->sites, &manager->memory.table_memory);
-    module_add_ref();
-    *result = &manager->IHostMemoryManager_iface;
-    return S_OK;
-
-no_views:
-    virtual_memory_destroy(&manager->memory);
-no_memory:
-    os->table_release(os, manager);
-no_manager:
-    *result = NULL;
-    return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
+    return hr;
 }

@@ -60,6 +60,11 @@ static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager)
     };
 }
 
+static UINT64 denied(const struct budget *budget, enum budget_level level)
+{
+    return load(&budget->commit.denied[level]) + load(&budget->reserve.denied[level]);
+}
+
 static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemoryStatistics *iface,
                                                                       HOSTMEM_STATISTICS *out)
 {
@@ -68,6 +73,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
     if (out == NULL) {
         return E_POINTER;
     }
+    const struct budget *budget = &manager->memory.budget;
     if (out->Size != sizeof(*out)) {
         return E_INVALIDARG;
     }
@@ -89,6 +95,19 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .ViewsCurrent = views,
         .ViewsCurrentBytes = view_bytes,
         .TableBytes = usage_current(&manager->memory.table_memory.committed),
+        .ChargedCurrentBytes = usage_current(&budget->commit.used),
+        .ChargedPeakBytes = usage_peak(&budget->commit.used),
+        .OverdraftPeakBytes = atomic_load_explicit(&budget->overdraft_peak, memory_order_relaxed),
+        .DeniedTask = denied(budget, BUDGET_TASK),
+        .DeniedAppDomain = denied(budget, BUDGET_APP_DOMAIN),
+        .DeniedProcess = denied(budget, BUDGET_PROCESS),
+        .NotificationsLow = pressure_sent(manager->pressure, eMemoryAvailableLow),
+        .NotificationsNeutral = pressure_sent(manager->pressure, eMemoryAvailableNeutral),
+        .NotificationsHigh = pressure_sent(manager->pressure, eMemoryAvailableHigh),
+        .CushionBytes = cushion_bytes(&manager->cushion),
+        .DeniedReserve = load(&budget->reserve.denied[BUDGET_TASK]) +
+                         load(&budget->reserve.denied[BUDGET_APP_DOMAIN]) +
+                         load(&budget->reserve.denied[BUDGET_PROCESS]),
     };
     return S_OK;
 }

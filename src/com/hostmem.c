@@ -4,20 +4,16 @@
  */
 #include "com/com_private.h"
 
-/* Every size the structure has had. */
-static bool known_options(const HOSTMEM_OPTIONS *options)
-{
-    return options->Size == sizeof(HOSTMEM_OPTIONS) && options->Flags == 0;
-}
-
 HRESULT __cdecl HostMemCreateManager(const HOSTMEM_OPTIONS *options, IHostMemoryManager **manager)
 {
     if (manager == NULL) {
         return E_POINTER;
     }
     *manager = NULL;
-    if (options != NULL && !known_options(options)) {
+    const HOSTMEM_OPTIONS defaults = {.Size = sizeof(defaults)};
+    options = options != NULL ? options : &defaults;
+    if (options->Size != sizeof(*options) || options->Reserved != 0) {
         return E_INVALIDARG;
     }
-    return host_memory_manager_create(os_system(), manager);
+    return host_memory_manager_create(os_system(), options, manager);
 }

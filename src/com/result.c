@@ -22,15 +22,32 @@ static bool is_out_of_memory(os_error error)
     }
 }
 
+/* The errors that are not Windows' own, and the nearest that Windows has for LastError. */
+static const struct {
+    os_error error;
+    HRESULT hr;
+    DWORD last_error;
+} own_errors[] = {
+    {HM_FOREIGN, HOST_E_INVALIDOPERATION, ERROR_INVALID_ADDRESS},
+    {HM_OVER_COMMIT, E_OUTOFMEMORY, ERROR_NOT_ENOUGH_MEMORY},
+    {HM_OVER_RESERVE, E_OUTOFMEMORY, ERROR_NOT_ENOUGH_MEMORY},
+    {HM_TIMED_OUT, HOST_E_TIMEOUT, ERROR_NOT_ENOUGH_MEMORY},
+    {HM_ABANDONED, HOST_E_ABANDONED, ERROR_NOT_ENOUGH_MEMORY},
+    {HM_NOT_OWNER, HOST_E_NOT_OWNER, ERROR_NOT_OWNER},
+    {HM_BROKEN, E_FAIL, ERROR_INTERNAL_ERROR},
+    {HM_UNAVAILABLE, HOST_E_CLRNOTAVAILABLE, ERROR_NOT_READY},
+};
+
 HRESULT hresult_from_error(os_error error)
 {
     if (error == OS_OK) {
         return S_OK;
     }
-    if (error == HM_FOREIGN) {
-        SetLastError(
-            ERROR_INVALID_ADDRESS); /* as VirtualFree of an address that is not allocated */
-        return HOST_E_INVALIDOPERATION;
+    for (size_t i = 0; i < ARRAYSIZE(own_errors); i++) {
+        if (error == own_errors[i].error) {
+            SetLastError(own_errors[i].last_error);
+            return own_errors[i].hr;
+        }
     }
     SetLastError(error);
     return is_out_of_memory(error) ? E_OUTOFMEMORY : HRESULT_FROM_WIN32(error);

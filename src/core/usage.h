@@ -17,15 +17,21 @@ struct usage {
     _Atomic size_t peak;
 };
 
-static inline void usage_add(struct usage *usage, size_t amount)
+/* Publish `now` as the peak if it is a new one. */
+static inline void usage_raise_peak(struct usage *usage, size_t now)
 {
-    /* Relaxed: the numbers guard no other memory. */
-    size_t now = atomic_fetch_add_explicit(&usage->current, amount, memory_order_relaxed) + amount;
     size_t peak = atomic_load_explicit(&usage->peak, memory_order_relaxed);
     while (now > peak &&
            !atomic_compare_exchange_weak_explicit(&usage->peak, &peak, now, memory_order_relaxed,
                                                   memory_order_relaxed)) {
     }
+}
+
+static inline void usage_add(struct usage *usage, size_t amount)
+{
+    /* Relaxed: the numbers guard no other memory. */
+    size_t now = atomic_fetch_add_explicit(&usage->current, amount, memory_order_relaxed) + amount;
+    usage_raise_peak(usage, now);
 }
 
 static inline void usage_subtract(struct usage *usage, size_t amount)

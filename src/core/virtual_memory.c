@@ -8,6 +8,7 @@
 os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os)
 {
     *memory = (struct virtual_memory){.os = os, .table_memory = {.os = os}};
+    budget_init(&memory->budget);
     return region_table_create(&memory->regions, &memory->table_memory);
 }
 
@@ -17,13 +18,13 @@ void virtual_memory_destroy(struct virtual_memory *memory)
 }
 
 /* The whole pages that [address, address + size) touches, as bytes [*begin, *end). False for no
- * range at all: size 0, or past the end of the address space. */
+ * range at all: size 0, or past the end of the address space. The OS refuses those. */
 static bool whole_pages(const struct os *os, uintptr_t address, size_t size, uintptr_t *begin,
                         uintptr_t *end)
 {
     uintptr_t mask = os->page_size - 1;
     uintptr_t last = address + size - 1;
-    if (size == 0 || last < address || last > UINTPTR_MAX - os->page_size) {
+    if (size == 0 || last < address || last > os->max_address) {
         return false;
     }
     *begin = address & ~mask;
@@ -50,7 +51,7 @@ static bool pages_of(const struct os *os, const struct region_guard *region, uin
 
 /* A new reservation, with all its pages committed or none. */
 static os_error reserve(struct virtual_memory *memory, uintptr_t address, size_t size,
-                        uint32_t type, uint32_t protect, uintptr_t *result)
+                        uint32_t type, uint32_t protect, enum budget_level level, uintptr_t *result)
 {
     const struct os *os = memory->os;
     bool commit = (type & OS_MEM_COMMIT) != 0;
@@ -62,38 +63,49 @@ static os_error reserve(struct virtual_memory *memory, uintptr_t address, size_t
         return os->virtual_alloc(os, address, size, type, protect, result);
     }
     region.size = end - start;
+    size_t committed = commit ? region.size : 0;
 
     uint32_t id = region_table_acquire(&memory->regions);
     if (id == 0) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    os_error error = os->virtual_alloc(os, address, size, type, protect, &base);
-    if (error == OS_OK) {
-        /* Counted before anybody can find, and release, the region; not counted when refused, or
-         * the peak would show it. */
-        usage_add(&memory->reserved, region.size);
-        usage_add(&memory->committed, commit ? region.size : 0);
-        region.base = base;
-        error = region_table_publish(&memory->regions, id, &region, commit);
-        if (error != OS_OK) {
-            /* What only the address could tell: no memory for its slots. Nobody has seen it yet. */
-            os->virtual_free(os, base, 0, OS_MEM_RELEASE);
-            usage_subtract(&memory->committed, commit ? region.size : 0);
-            usage_subtract(&memory->reserved, region.size);
-        }
-    }
+    os_error error = budget_take(&memory->budget, region.size, committed, level);
     if (error != OS_OK) {
-        region_table_recycle(&memory->regions, id);
-        return error;
+        goto no_budget;
+    }
+    error = os->virtual_alloc(os, address, size, type, protect, &base);
+    if (error != OS_OK) {
+        goto no_memory;
+    }
+    /* Counted before anybody can find, and release, the region; not counted when refused, or the
+     * peak would show it. */
+    usage_add(&memory->reserved, region.size);
+    usage_add(&memory->committed, committed);
+    region.base = base;
+    error = region_table_publish(&memory->regions, id, &region, commit);
+    if (error != OS_OK) {
+        goto no_slots; /* what only the address could tell; nobody has seen it yet */
     }
     *result = base;
     return OS_OK;
+
+no_slots:
+    if (os->virtual_free(os, base, 0, OS_MEM_RELEASE) != OS_OK) {
+        error = HM_BROKEN; /* and this reservation will never be freed */
+    }
+    usage_subtract(&memory->committed, committed);
+    usage_subtract(&memory->reserved, region.size);
+no_memory:
+    budget_give_back(&memory->budget, region.size, committed);
+no_budget:
+    region_table_recycle(&memory->regions, id);
+    return error;
 }
 
 /* Commit pages of a region that the caller has locked. */
 static os_error commit_locked(struct virtual_memory *memory, const struct region_guard *region,
                               uintptr_t address, size_t size, uint32_t type, uint32_t protect,
-                              uintptr_t *result)
+                              enum budget_level level, uintptr_t *result)
 {
     const struct os *os = memory->os;
     size_t first, end;
@@ -105,8 +117,13 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
         return OS_NOT_ENOUGH_MEMORY;
     }
     size_t added = (end - first - page_set_count(region->pages, first, end)) * os->page_size;
-    os_error error = os->virtual_alloc(os, address, size, type, protect, result);
+    os_error error = budget_take(&memory->budget, 0, added, level);
     if (error != OS_OK) {
+        return error;
+    }
+    error = os->virtual_alloc(os, address, size, type, protect, result);
+    if (error != OS_OK) {
+        budget_give_back(&memory->budget, 0, added);
         return error;
     }
     usage_add(&memory->committed, added);
@@ -115,15 +132,17 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
 }
 
 os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, size_t size,
-                              uint32_t type, uint32_t protect, uintptr_t *result)
+                              uint32_t type, uint32_t protect, enum budget_level level,
+                              uintptr_t *result)
 {
     struct region_guard region;
     bool commits = (type & OS_MEM_COMMIT) != 0;
     if ((type & OS_MEM_RESERVE) != 0 || (commits && address == 0)) {
-        return reserve(memory, address, size, type, protect, result);
+        return reserve(memory, address, size, type, protect, level, result);
     }
     if (commits && region_table_lock(&memory->regions, address, &region)) {
-        os_error error = commit_locked(memory, &region, address, size, type, protect, result);
+        os_error error =
+            commit_locked(memory, &region, address, size, type, protect, level, result);
         region_table_unlock(&memory->regions, &region);
         return error;
     }
@@ -148,6 +167,7 @@ static os_error release_locked(struct virtual_memory *memory, const struct regio
     region_table_discard(&memory->regions, region);
     usage_subtract(&memory->committed, committed);
     usage_subtract(&memory->reserved, region->size);
+    budget_give_back(&memory->budget, region->size, committed);
     return OS_OK;
 }
 
@@ -165,7 +185,9 @@ static os_error decommit_locked(struct virtual_memory *memory, const struct regi
     if (error == OS_OK && some) {
         size_t before = region->pages->committed;
         page_set_clear(region->pages, region->page_count, first, end, &memory->table_memory);
-        usage_subtract(&memory->committed, (before - region->pages->committed) * os->page_size);
+        size_t removed = (before - region->pages->committed) * os->page_size;
+        usage_subtract(&memory->committed, removed);
+        budget_give_back(&memory->budget, 0, removed);
     }
     return error;
 }

@@ -5,6 +5,7 @@
  *
  *   reserve   One request is one OS reservation; no flag is added or removed. A commit without
  *             an address is a reserve and commit.
+ *   budget    Charged before the OS is asked, refunded when it refuses: budget.h.
  *   commit    Counts the pages of the rounded range that were not committed before. Committing
  *             again costs nothing. Addresses in no region of ours go to the OS uncounted.
  *   decommit  The same, backwards. Size 0 at the base means the whole region.
@@ -22,14 +23,16 @@
 #ifndef HOSTMEM_CORE_VIRTUAL_MEMORY_H
 #define HOSTMEM_CORE_VIRTUAL_MEMORY_H
 
+#include "core/budget.h"
 #include "core/region_table.h"
 
 struct virtual_memory {
     const struct os *os;
     struct table_memory table_memory;
     struct region_table regions;
-    struct usage reserved;  /* bytes */
-    struct usage committed; /* bytes */
+    struct budget budget;   /* what may be reserved and committed, heap blocks included */
+    struct usage reserved;  /* bytes of regions */
+    struct usage committed; /* bytes of their pages */
 };
 
 /* One region as a report shows it. Sizes in bytes. */
@@ -42,12 +45,15 @@ struct region_info {
 os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os);
 void virtual_memory_destroy(struct virtual_memory *memory);
 
-/* Arguments and errors as VirtualAlloc; *result is written on success only. */
+/* Arguments and errors as VirtualAlloc; HM_OVER_COMMIT or HM_OVER_RESERVE when the budget does not
+ * allow a request of this level; HM_BROKEN when a new reservation could neither be recorded nor be
+ * given back. *result is written on success only. */
 os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, size_t size,
-                              uint32_t type, uint32_t protect, uintptr_t *result);
+                              uint32_t type, uint32_t protect, enum budget_level level,
+                              uintptr_t *result);
 
 /* Arguments and errors as VirtualFree; HM_FOREIGN for an address in no region of ours, or a release
- * that does not name a region's base. */
+ * that does not name a region's base. When the OS refuses, the region is as it was. */
 os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, size_t size,
                              uint32_t type);
 

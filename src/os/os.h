@@ -25,7 +25,14 @@ typedef uint32_t os_error;
 #define OS_NOT_ENOUGH_MEMORY ((os_error)8)
 #define OS_INVALID_PARAMETER ((os_error)87)
 #define OS_INVALID_ADDRESS ((os_error)487)
-#define HM_FOREIGN ((os_error)0x20000001) /* not memory that this host handed out */
+#define HM_FOREIGN ((os_error)0x20000001)      /* not memory that this host handed out */
+#define HM_OVER_COMMIT ((os_error)0x20000002)  /* the budget refuses: too much committed */
+#define HM_OVER_RESERVE ((os_error)0x20000003) /* the budget refuses: too much reserved */
+#define HM_TIMED_OUT ((os_error)0x20000004)    /* the budget refused for as long as one waits */
+#define HM_ABANDONED ((os_error)0x20000005)    /* shut down while waiting for budget */
+#define HM_NOT_OWNER ((os_error)0x20000006)    /* a heap for one thread is entered by two */
+#define HM_BROKEN ((os_error)0x20000007)       /* the OS and the tables no longer agree */
+#define HM_UNAVAILABLE ((os_error)0x20000008)  /* broken or shut down before */
 
 #define OS_MEM_COMMIT 0x00001000u
 #define OS_MEM_RESERVE 0x00002000u
@@ -33,6 +40,7 @@ typedef uint32_t os_error;
 #define OS_MEM_RELEASE 0x00008000u
 #define OS_MEM_FREE 0x00010000u
 #define OS_MEM_RESET 0x00080000u
+#define OS_MEM_TOP_DOWN 0x00100000u
 #define OS_MEM_RESET_UNDO 0x01000000u
 #define OS_PAGE_NOACCESS 0x01u
 #define OS_PAGE_READWRITE 0x04u
@@ -83,6 +91,10 @@ struct os {
 
     /* GlobalMemoryStatusEx: percent of physical memory in use, bytes of it that are free. */
     os_error (*memory_load)(const struct os *os, uint32_t *load_percent, uint64_t *available);
+
+    /* What the job object this process is in allows it, and how much of that is used, in bytes: of
+     * its limits for the process and for the job, the one with less left. False: there is none. */
+    bool (*job_memory)(const struct os *os, uint64_t *limit, uint64_t *used);
 };
 
 /* A mutual exclusion lock of one word; all zero is unlocked, there is nothing to destroy.

@@ -7,12 +7,14 @@
 
 #include <windows.h>
 
+#include <psapi.h>
+
 BOOLEAN NTAPI RtlDllShutdownInProgress(void); /* ntdll.dll; <winternl.h> lacks it */
 
 _Static_assert(OS_MEM_COMMIT == MEM_COMMIT && OS_MEM_RESERVE == MEM_RESERVE, "MEM_*");
 _Static_assert(OS_MEM_DECOMMIT == MEM_DECOMMIT && OS_MEM_RELEASE == MEM_RELEASE, "MEM_*");
 _Static_assert(OS_MEM_FREE == MEM_FREE && OS_MEM_RESET == MEM_RESET, "MEM_*");
-_Static_assert(OS_MEM_RESET_UNDO == MEM_RESET_UNDO, "MEM_*");
+_Static_assert(OS_MEM_RESET_UNDO == MEM_RESET_UNDO && OS_MEM_TOP_DOWN == MEM_TOP_DOWN, "MEM_*");
 _Static_assert(OS_PAGE_NOACCESS == PAGE_NOACCESS && OS_PAGE_READWRITE == PAGE_READWRITE, "PAGE_*");
 _Static_assert(OS_HEAP_EXECUTABLE == HEAP_CREATE_ENABLE_EXECUTE, "HEAP_*");
 _Static_assert(OS_HEAP_NO_SERIALIZE == HEAP_NO_SERIALIZE, "HEAP_*");
@@ -124,6 +126,64 @@ static os_error win32_memory_load(const struct os *os, uint32_t *load_percent, u
     return OS_OK;
 }
 
+/* JobObjectMemoryUsageInformation, of Windows 10; <winnt.h> lacks it. */
+#define JOB_MEMORY_USAGE ((JOBOBJECTINFOCLASS)28)
+struct job_memory_usage {
+    UINT64 current;
+    UINT64 peak;
+};
+
+static uint64_t private_bytes(void)
+{
+    PROCESS_MEMORY_COUNTERS_EX counters = {.cb = sizeof(counters)};
+    return GetProcessMemoryInfo(GetCurrentProcess(), (PROCESS_MEMORY_COUNTERS *)&counters,
+                                sizeof(counters))
+               ? counters.PrivateUsage
+               : 0;
+}
+
+/* Before Windows 10 the usage of a job is not known; that of its one process is a lower bound. */
+static uint64_t job_bytes(void)
+{
+    struct job_memory_usage usage;
+    return QueryInformationJobObject(NULL, JOB_MEMORY_USAGE, &usage, sizeof(usage), NULL)
+               ? usage.current
+               : private_bytes();
+}
+
+static uint64_t rest_of(uint64_t limit, uint64_t used)
+{
+    return used < limit ? limit - used : 0;
+}
+
+static bool win32_job_memory(const struct os *os, uint64_t *limit, uint64_t *used)
+{
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION info;
+    DWORD last_error = GetLastError();
+    (void)os;
+    if (!QueryInformationJobObject(NULL, JobObjectExtendedLimitInformation, &info, sizeof(info),
+                                   NULL)) {
+        SetLastError(last_error); /* in no job */
+        return false;
+    }
+    /* A limit of 0 is none that a process could live with; Wine keeps flags without numbers. */
+    DWORD flags = info.BasicLimitInformation.LimitFlags;
+    bool of_process = (flags & JOB_OBJECT_LIMIT_PROCESS_MEMORY) != 0 && info.ProcessMemoryLimit > 0;
+    bool of_job = (flags & JOB_OBJECT_LIMIT_JOB_MEMORY) != 0 && info.JobMemoryLimit > 0;
+    uint64_t process_used = of_process ? private_bytes() : 0;
+    uint64_t job_used = of_job ? job_bytes() : 0;
+    if (of_job && (!of_process || rest_of(info.JobMemoryLimit, job_used) <=
+                                      rest_of(info.ProcessMemoryLimit, process_used))) {
+        *limit = info.JobMemoryLimit;
+        *used = job_used;
+    } else if (of_process) {
+        *limit = info.ProcessMemoryLimit;
+        *used = process_used;
+    }
+    SetLastError(last_error);
+    return of_job || of_process;
+}
+
 /* At process exit Windows ends every other thread before it detaches the DLLs, and the runtime
  * still frees memory then. A lock that one of the dead threads held will never be released; as
  * nobody else is left to protect against, it is passed over. */
@@ -137,7 +197,11 @@ void os_lock_acquire(struct os_lock *lock)
 
 void os_lock_release(struct os_lock *lock)
 {
-    ReleaseSRWLockExclusive((PSRWLOCK)&lock->word);
+    /* At process exit nobody is left to wake, and a thread that was ended in the middle of waiting
+     * makes Wine look for it for ever. The lock stays taken, and is passed over from then on. */
+    if (!RtlDllShutdownInProgress()) {
+        ReleaseSRWLockExclusive((PSRWLOCK)&lock->word);
+    }
 }
 
 const struct os *os_system(void)
@@ -155,6 +219,7 @@ const struct os *os_system(void)
         .heap_alloc = win32_heap_alloc,
         .heap_free = win32_heap_free,
         .memory_load = win32_memory_load,
+        .job_memory = win32_job_memory,
     };
     SYSTEM_INFO info;
     GetSystemInfo(&info);

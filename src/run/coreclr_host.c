@@ -6,8 +6,10 @@
  * the trusted ones.
  */
 #include "coreclr_host.h"
+#include "gc_settings.h"
 #include "report.h"
 #include "runtime_locator.h"
+#include "start_limit.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -30,6 +32,9 @@ typedef int(__cdecl *hostfxr_main_startupinfo_fn)(int argc, const WCHAR **argv, 
 
 /* ---- Through hostfxr ---- */
 
+/* What hostfxr returns, after it has printed why, when coreclr_initialize has failed. */
+#define CORECLR_INIT_FAILED ((int)0x80008089)
+
 /* NULL where hostfxr_main is all there is, before 2.1: it takes the folder of the running program,
  * which is this one, for the dotnet root. */
 static hostfxr_main_startupinfo_fn load_hostfxr(const struct runtime_location *location)
@@ -43,7 +48,8 @@ static hostfxr_main_startupinfo_fn load_hostfxr(const struct runtime_location *l
 }
 
 static int run_with_hostfxr(const struct options *options, const struct runtime_location *location,
-                            hostfxr_main_startupinfo_fn hostfxr_main, int *exit_code)
+                            hostfxr_main_startupinfo_fn hostfxr_main, IHostMemoryManager *manager,
+                            int *exit_code)
 {
     const WCHAR *dotnet = text_format(L"%ls\\dotnet.exe", location->root);
     const WCHAR *prefix[] = {dotnet, L"exec", L"--fx-version", location->version, options->program};
@@ -58,6 +64,9 @@ static int run_with_hostfxr(const struct options *options, const struct runtime_
     }
     *exit_code =
         hostfxr_main(count, argv, dotnet, location->root, path_with_extension(dotnet, L".dll"));
+    if (*exit_code == CORECLR_INIT_FAILED && start_limit_was_reached(options, manager)) {
+        return start_limit_fail(options, manager);
+    }
     return -1;
 }
 
@@ -105,7 +114,7 @@ static const char **utf8_arguments(const struct options *options)
 }
 
 static int run_with_coreclr(const struct options *options, const struct runtime_location *location,
-                            HMODULE coreclr, int *exit_code)
+                            HMODULE coreclr, IHostMemoryManager *manager, int *exit_code)
 {
     coreclr_initialize_fn initialize =
         FUNCTION(coreclr_initialize_fn, coreclr, "coreclr_initialize");
@@ -129,9 +138,16 @@ static int run_with_coreclr(const struct options *options, const struct runtime_
     void *runtime;
     unsigned domain;
     int hr = initialize(program, "hostmem-run", 3, names, values, &runtime, &domain);
+    if (hr < 0 && start_limit_was_reached(options, manager)) {
+        return start_limit_fail(options, manager);
+    }
     if (hr < 0) {
         return text_fail(L"%ls did not start: coreclr_initialize returned 0x%08x",
                          location->coreclr, hr);
+    }
+    if (options->start_only) {
+        *exit_code = 0;
+        return -1;
     }
     unsigned result = 0;
     hr = execute(runtime, domain, options->argument_count, argv, program, &result);
@@ -163,11 +179,13 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
         return text_fail(L"cannot bind %ls: HostMemBindRuntime returned 0x%08lx", location.coreclr,
                          hr);
     }
-    hostfxr_main_startupinfo_fn hostfxr_main = load_hostfxr(&location);
+    report_hard_limit(gc_settings_apply(options, &location));
+    /* hostfxr cannot start a runtime without running a program. */
+    hostfxr_main_startupinfo_fn hostfxr_main = options->start_only ? NULL : load_hostfxr(&location);
     report_runtime("coreclr", location.version, location.coreclr,
                    hostfxr_main ? "hostfxr" : "coreclr_initialize");
     if (hostfxr_main) {
-        return run_with_hostfxr(options, &location, hostfxr_main, exit_code);
+        return run_with_hostfxr(options, &location, hostfxr_main, manager, exit_code);
     }
-    return run_with_coreclr(options, &location, coreclr, exit_code);
+    return run_with_coreclr(options, &location, coreclr, manager, exit_code);
 }

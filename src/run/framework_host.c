@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "framework_host.h"
+#include "gc_settings.h"
 #include "report.h"
+#include "start_limit.h"
 #include "text.h"
 
 #include <wchar.h>
@@ -69,7 +71,7 @@ static void name_runtime(ICLRRuntimeInfo *info, const WCHAR *version)
     report_runtime("framework", version, folder, "ICLRRuntimeHost");
 }
 
-static int start(ICLRRuntimeHost *host, IHostMemoryManager *manager)
+static int start(ICLRRuntimeHost *host, const struct options *options, IHostMemoryManager *manager)
 {
     IHostControl *control;
     HRESULT hr = HostMemCreateHostControl(manager, NULL, &control);
@@ -82,10 +84,23 @@ static int start(ICLRRuntimeHost *host, IHostMemoryManager *manager)
                          hr);
     }
     hr = ICLRRuntimeHost_Start(host);
+    if (FAILED(hr) && start_limit_was_reached(options, manager)) {
+        return start_limit_fail(options, manager);
+    }
     if (FAILED(hr)) {
         return text_fail(L"the runtime did not start: Start returned 0x%08lx", hr);
     }
     return -1;
+}
+
+/* Nobody else knows: a CLR that is given its manager is bound by nobody. */
+static void runtime_started(IHostMemoryManager *manager)
+{
+    void *policy;
+    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy) == S_OK) {
+        IHostMemoryPolicy_RuntimeStarted((IHostMemoryPolicy *)policy);
+        IHostMemoryPolicy_Release((IHostMemoryPolicy *)policy);
+    }
 }
 
 static WCHAR *joined_arguments(const struct options *options)
@@ -110,9 +125,15 @@ int framework_host_run(const struct options *options, IHostMemoryManager *manage
         return result;
     }
     name_runtime(info, options->framework);
-    result = start(host, manager);
+    gc_settings_apply(options, NULL);
+    result = start(host, options, manager);
     if (result >= 0) {
         return result;
+    }
+    runtime_started(manager);
+    if (options->start_only) {
+        *exit_code = 0;
+        return -1;
     }
     WCHAR *type = text_format(L"%.*ls", (int)(dot - options->entry), options->entry);
     DWORD value = 0;

@@ -33,19 +33,18 @@ static int check_program(const WCHAR *program)
     return -1;
 }
 
-/* The variables win over a runtimeconfig.json, and the .NET Framework knows them too. */
-static void configure_gc(enum gc_kind gc)
-{
-    if (gc != GC_AS_CONFIGURED) {
-        SetEnvironmentVariableW(L"COMPlus_gcServer", gc == GC_SERVER ? L"1" : L"0");
-        SetEnvironmentVariableW(L"COMPlus_gcConcurrent", gc == GC_CONCURRENT ? L"1" : L"0");
-    }
-}
-
 static int run(const struct options *options)
 {
     IHostMemoryManager *manager;
-    HRESULT hr = HostMemCreateManager(NULL, &manager);
+    HOSTMEM_OPTIONS limits = {
+        .Size = sizeof(limits),
+        .Flags = options->overdraft ? HOSTMEM_FLAG_OVERDRAFT : 0,
+        .CommitLimit = options->commit_limit,
+        .ReserveLimit = options->reserve_limit,
+        .EmergencyCommit = options->emergency,
+        .AddressSpaceCushion = options->cushion,
+    };
+    HRESULT hr = HostMemCreateManager(&limits, &manager);
     if (FAILED(hr)) {
         return text_fail(L"HostMemCreateManager returned 0x%08lx", hr);
     }
@@ -56,7 +55,6 @@ static int run(const struct options *options)
     if (!exit_hook_set(report_write)) {
         return text_fail(L"out of memory");
     }
-    configure_gc(options->gc);
     int exit_code = 0;
     result = options->framework ? framework_host_run(options, manager, &exit_code)
                                 : coreclr_host_run(options, manager, &exit_code);

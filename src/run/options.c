@@ -7,8 +7,11 @@
 #include "options.h"
 #include "text.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <wchar.h>
+
+#define EMERGENCY_DEFAULT UINT64_MAX
 
 static const char usage[] =
     "hostmem-run [options] program.dll [arguments]\n"
@@ -22,10 +25,21 @@ static const char usage[] =
     "  --entry TYPE.METHOD    with --framework: static int METHOD(string), which gets the\n"
     "                         arguments joined by spaces\n"
     "  --gc KIND              workstation, server or concurrent; default: as configured\n"
+    "  --commit-limit SIZE    what the runtime may commit, pages and heap blocks together\n"
+    "  --emergency SIZE       the part of it kept for requests that a garbage collection cannot\n"
+    "                         answer; default: 1/32, at most 4M\n"
+    "  --overdraft            what is critical for the process is granted beyond the limit\n"
+    "  --reserve-limit SIZE   what address space the runtime may take\n"
+    "  --cushion SIZE         address space to be given back when the runtime finds none\n"
+    "  --start-only           start the runtime, and end without running the program\n"
     "  --report KIND[=FILE]   text, json or none; default: text. Written to standard output when\n"
     "                         the program has ended, or to FILE\n"
     "  --version\n"
     "  --help\n"
+    "\n"
+    "A SIZE is a number of bytes, or of KiB, MiB or GiB with K, M or G behind it; 0 is none.\n"
+    "With a commit limit the runtime sees a machine of that size, and .NET Core 3.0 and later get\n"
+    "System.GC.HeapHardLimit, unless it is configured already.\n"
     "\n"
     "The exit code is the program's; 2 if it could not be run. There is a report when the program\n"
     "returns, calls Environment.Exit or ends by an unhandled exception. After "
@@ -70,6 +84,55 @@ static int parse_gc(const WCHAR *value, struct options *options)
         }
     }
     return text_fail(L"--gc %ls: use workstation, server or concurrent", value);
+}
+
+/* Digits and at most one of K, M and G. FALSE for anything else, or more than 64 bits hold. */
+static BOOL parse_size(const WCHAR *text, UINT64 *size)
+{
+    UINT64 number = 0;
+    const WCHAR *rest = text;
+    for (; *rest >= L'0' && *rest <= L'9'; rest++) {
+        UINT64 digit = (UINT64)(*rest - L'0');
+        if (number > (UINT64_MAX - digit) / 10) {
+            return FALSE;
+        }
+        number = 10 * number + digit;
+    }
+    static const WCHAR units[] = L"KMG";
+    const WCHAR *unit = *rest ? wcschr(units, towupper(*rest)) : NULL;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (rest == text || (*rest && (!unit || rest[1])) || number > UINT64_MAX >> shift) {
+        return FALSE;
+    }
+    *size = number << shift;
+    return TRUE;
+}
+
+/* The options whose value is a size. */
+static int parse_size_option(int argc, WCHAR **argv, int *index, struct options *options)
+{
+    const struct {
+        const WCHAR *name;
+        UINT64 *size;
+    } sizes[] = {
+        {L"--commit-limit", &options->commit_limit},
+        {L"--reserve-limit", &options->reserve_limit},
+        {L"--emergency", &options->emergency},
+        {L"--cushion", &options->cushion},
+    };
+    const WCHAR *argument = argv[*index], *value;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        if (!is_option(argument, sizes[i].name, &value)) {
+            continue;
+        }
+        int result = need_value(sizes[i].name, &value, argc, argv, index);
+        if (result < 0 && !parse_size(value, sizes[i].size)) {
+            return text_fail(L"%ls %ls: use a size such as 24M, 512K, 1G or a number of bytes",
+                             sizes[i].name, value);
+        }
+        return result;
+    }
+    return text_fail(L"unknown option %ls: see --help", argument);
 }
 
 static int parse_report(const WCHAR *value, struct options *options)
@@ -117,10 +180,28 @@ static int parse_option(int argc, WCHAR **argv, int *index, struct options *opti
     } else if (is_option(argument, L"--report", &value)) {
         result = need_value(L"--report", &value, argc, argv, index);
         return result < 0 ? parse_report(value, options) : result;
+    } else if (is_option(argument, L"--overdraft", &value) && !value) {
+        options->overdraft = TRUE;
+    } else if (is_option(argument, L"--start-only", &value) && !value) {
+        options->start_only = TRUE;
     } else {
-        result = text_fail(L"unknown option %ls: see --help", argument);
+        result = parse_size_option(argc, argv, index, options);
     }
     return result;
+}
+
+static int complete_limits(struct options *options)
+{
+    if (!options->commit_limit && options->overdraft) {
+        return text_fail(L"--overdraft is for --commit-limit: give both");
+    }
+    if (options->emergency == EMERGENCY_DEFAULT) {
+        UINT64 share = options->commit_limit / 32;
+        options->emergency = share < 4 << 20 ? share : 4 << 20;
+    } else if (options->emergency > options->commit_limit) {
+        return text_fail(L"--emergency is a part of --commit-limit: it cannot be larger");
+    }
+    return -1;
 }
 
 /* What fits together, and where .NET is looked for. */
@@ -136,6 +217,10 @@ static int complete(struct options *options)
     if (options->framework && options->runtime) {
         return text_fail(L"--runtime and --framework exclude each other: the .NET Framework is "
                          L"found by its version");
+    }
+    int result = complete_limits(options);
+    if (result >= 0) {
+        return result;
     }
     if (!options->runtime) {
         options->runtime = _wgetenv(L"HOSTMEM_RUNTIME");
@@ -153,7 +238,8 @@ static int complete(struct options *options)
 
 int options_parse(int argc, WCHAR **argv, struct options *options)
 {
-    *options = (struct options){.gc = GC_AS_CONFIGURED, .report = REPORT_TEXT};
+    *options = (struct options){
+        .gc = GC_AS_CONFIGURED, .report = REPORT_TEXT, .emergency = EMERGENCY_DEFAULT};
     int index = 1;
     for (; index < argc && argv[index][0] == L'-'; index++) {
         int result = parse_option(argc, argv, &index, options);
@@ -165,6 +251,8 @@ int options_parse(int argc, WCHAR **argv, struct options *options)
         return text_fail(L"no program given: hostmem-run [options] program.dll [arguments], "
                          L"see --help");
     }
+    options->option_list = argv + 1;
+    options->option_count = index - 1;
     options->program = path_full(argv[index++]);
     options->argument_count = argc - index;
     options->arguments = argv + index;

@@ -17,9 +17,17 @@ struct options {
     enum gc_kind gc;
     enum report_format report;
     const WCHAR *report_file; /* NULL: standard output */
-    WCHAR *program;           /* full path */
+    UINT64 commit_limit;      /* bytes; 0: none */
+    UINT64 reserve_limit;     /* bytes; 0: none */
+    UINT64 emergency;         /* bytes of commit_limit */
+    UINT64 cushion;           /* bytes */
+    BOOL overdraft;
+    BOOL start_only;
+    WCHAR *program; /* full path */
     int argument_count;
     WCHAR **arguments;
+    int option_count; /* what stands before the program, as it was given */
+    WCHAR **option_list;
 };
 
 /* Returns -1 to go on, or the exit code of a program that has said all it has to say. */

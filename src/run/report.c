@@ -10,6 +10,9 @@ static UINT64 started;
 int report_prepare(const struct options *options, IHostMemoryManager *manager)
 {
     format = options->report;
+    report.commit_limit = options->commit_limit;
+    report.emergency = options->emergency;
+    report.reserve_limit = options->reserve_limit;
     started = GetTickCount64();
     if (format == REPORT_NONE) {
         return -1;
@@ -40,6 +43,11 @@ void report_runtime(const char *kind, const WCHAR *version, const WCHAR *path,
     report.version = version;
     report.path = path;
     report.started_by = started_by;
+}
+
+void report_hard_limit(UINT64 bytes)
+{
+    report.hard_limit = bytes;
 }
 
 static void keep_if_large(const HOSTMEM_REGION *region)

@@ -20,6 +20,10 @@ struct report {
     DWORD exit_code;
     UINT64 milliseconds;
     HOSTMEM_STATISTICS statistics;
+    UINT64 commit_limit; /* 0: none */
+    UINT64 emergency;
+    UINT64 reserve_limit;   /* 0: none */
+    UINT64 hard_limit;      /* for the collected heap; 0: none was set */
     UINT64 commit_bytes;    /* by the manager's count … */
     UINT64 commit_os_bytes; /* … and by the OS, at the same moment */
     UINT64 write_watch_regions;
@@ -34,6 +38,9 @@ int report_prepare(const struct options *options, IHostMemoryManager *manager);
 /* What runs. The strings are kept, not copied. */
 void report_runtime(const char *kind, const WCHAR *version, const WCHAR *path,
                     const char *started_by);
+
+/* What the runtime was told of its limit: the heap hard limit, or 0. */
+void report_hard_limit(UINT64 bytes);
 
 /* Take the figures and write them: an exit_hook, with its limits. */
 void report_write(DWORD exit_code);

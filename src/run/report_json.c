@@ -32,11 +32,11 @@ struct member {
     UINT64 value;
 };
 
-/* {"name": 1, …}, after the name of the object. */
+/* "name": {"name": 1, …} */
 static void write_object(struct text_writer *writer, const char *name, const struct member *members,
                          size_t count)
 {
-    text_write(writer, ",\n  \"");
+    text_write(writer, "\"");
     text_write(writer, name);
     text_write(writer, "\": {");
     for (size_t i = 0; i < count; i++) {
@@ -47,8 +47,9 @@ static void write_object(struct text_writer *writer, const char *name, const str
 }
 
 #define WRITE_OBJECT(writer, name, ...)                                                            \
-    write_object(writer, name, (const struct member[]){__VA_ARGS__},                               \
-                 sizeof((const struct member[]){__VA_ARGS__}) / sizeof(struct member))
+    (text_write(writer, ",\n  "),                                                                  \
+     write_object(writer, name, (const struct member[]){__VA_ARGS__},                              \
+                  sizeof((const struct member[]){__VA_ARGS__}) / sizeof(struct member)))
 
 #define CALL(name)                                                                                 \
     {                                                                                              \
@@ -77,6 +78,38 @@ static void write_runtime(struct text_writer *writer, const struct report *repor
     text_write(writer, "\"}");
 }
 
+/* The calls that were refused for lack of budget. */
+static void write_denied(struct text_writer *writer, const HOSTMEM_STATISTICS *statistics)
+{
+    const struct member denied[] = {{"task", statistics->DeniedTask},
+                                    {"appDomain", statistics->DeniedAppDomain},
+                                    {"process", statistics->DeniedProcess}};
+    write_object(writer, "deniedCalls", denied, sizeof(denied) / sizeof(denied[0]));
+}
+
+static void write_commit(struct text_writer *writer, const struct report *report)
+{
+    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    const struct member members[] = {
+        {"currentBytes", report->commit_bytes},
+        {"peakBytes", statistics->CommitPeakBytes},
+        {"osBytes", report->commit_os_bytes},
+        /* With the heap blocks, which count against the limit too. */
+        {"chargedBytes", statistics->ChargedCurrentBytes},
+        {"chargedPeakBytes", statistics->ChargedPeakBytes},
+        {"limitBytes", report->commit_limit},
+        {"emergencyBytes", report->emergency},
+        {"overdraftBytes", statistics->OverdraftPeakBytes},
+    };
+    text_write(writer, ",\n  \"commit\": {");
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        write_member(writer, members[i].name, members[i].value);
+        text_write(writer, ", ");
+    }
+    write_denied(writer, statistics);
+    text_write(writer, "}");
+}
+
 void report_write_json(const struct report *report, struct text_writer *writer)
 {
     const HOSTMEM_STATISTICS *statistics = &report->statistics;
@@ -86,10 +119,11 @@ void report_write_json(const struct report *report, struct text_writer *writer)
     text_write(writer, ",\n  ");
     write_member(writer, "elapsedMilliseconds", report->milliseconds);
     write_calls(writer, &statistics->Calls);
-    WRITE_OBJECT(writer, "commit", {"currentBytes", report->commit_bytes},
-                 {"peakBytes", statistics->CommitPeakBytes}, {"osBytes", report->commit_os_bytes});
+    write_commit(writer, report);
     WRITE_OBJECT(writer, "reserve", {"currentBytes", statistics->ReserveCurrentBytes},
-                 {"peakBytes", statistics->ReservePeakBytes});
+                 {"peakBytes", statistics->ReservePeakBytes}, {"limitBytes", report->reserve_limit},
+                 {"deniedCalls", statistics->DeniedReserve},
+                 {"cushionBytes", statistics->CushionBytes});
     WRITE_OBJECT(writer, "regions", {"current", statistics->RegionsCurrent},
                  {"peak", statistics->RegionsPeak}, {"writeWatch", report->write_watch_regions});
     WRITE_OBJECT(writer, "heap", {"currentBytes", statistics->HeapCurrentBytes},
@@ -99,6 +133,11 @@ void report_write_json(const struct report *report, struct text_writer *writer)
                  {"free", statistics->ForeignFree});
     WRITE_OBJECT(writer, "views", {"current", statistics->ViewsCurrent},
                  {"currentBytes", statistics->ViewsCurrentBytes});
+    WRITE_OBJECT(writer, "notifications", {"low", statistics->NotificationsLow},
+                 {"neutral", statistics->NotificationsNeutral},
+                 {"high", statistics->NotificationsHigh});
+    text_write(writer, ",\n  ");
+    write_member(writer, "gcHeapHardLimitBytes", report->hard_limit);
     text_write(writer, ",\n  ");
     write_member(writer, "tableBytes", statistics->TableBytes);
     text_write(writer, "\n}\n");

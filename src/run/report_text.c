@@ -61,6 +61,42 @@ static void write_memory(struct text_writer *writer, const struct report *report
     }
 }
 
+static void write_limit(struct text_writer *writer, const char *name, UINT64 bytes)
+{
+    text_write(writer, "  ");
+    text_write_padded(writer, name, LABEL);
+    write_bytes(writer, bytes, FIGURE);
+    text_write(writer, "\n");
+}
+
+/* Only what has to do with limits, and only if there are any. */
+static void write_limits(struct text_writer *writer, const struct report *report)
+{
+    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    if (!report->commit_limit && !report->reserve_limit) {
+        return;
+    }
+    text_write(writer, "\n  limits\n");
+    if (report->commit_limit) {
+        write_limit(writer, "commit limit", report->commit_limit);
+        write_limit(writer, "of it for emergencies", report->emergency);
+        write_limit(writer, "most in use", statistics->ChargedPeakBytes);
+        write_limit(writer, "most beyond the limit", statistics->OverdraftPeakBytes);
+    }
+    if (report->reserve_limit) {
+        write_limit(writer, "reserve limit", report->reserve_limit);
+    }
+    if (report->hard_limit) {
+        write_limit(writer, "System.GC.HeapHardLimit", report->hard_limit);
+    }
+    write_figure(writer, "refused, task critical", statistics->DeniedTask);
+    write_figure(writer, "refused, domain critical", statistics->DeniedAppDomain);
+    write_figure(writer, "refused, process critical", statistics->DeniedProcess);
+    write_figure(writer, "notifications: low", statistics->NotificationsLow);
+    write_figure(writer, "notifications: neutral", statistics->NotificationsNeutral);
+    write_figure(writer, "notifications: high", statistics->NotificationsHigh);
+}
+
 static void write_calls(struct text_writer *writer, const HOSTMEM_STATISTICS *statistics)
 {
     const HOSTMEM_CALLS *calls = &statistics->Calls;
@@ -131,6 +167,7 @@ void report_write_text(const struct report *report, struct text_writer *writer)
     text_write_count(writer, report->milliseconds, 0);
     text_write(writer, " ms\n");
     write_memory(writer, report);
+    write_limits(writer, report);
     write_calls(writer, &report->statistics);
     write_regions(writer, report);
 }

@@ -145,3 +145,15 @@ int runtime_locate(const WCHAR *folder, const WCHAR *program, struct runtime_loc
     location->coreclr = text_format(L"%ls\\coreclr.dll", location->framework);
     return check_runtime(location);
 }
+
+BOOL runtime_config_has(const struct runtime_location *location, const char *name)
+{
+    return location->runtime_config &&
+           strstr(read_file(location->runtime_config), text_utf8(text_format(L"\"%hs", name)));
+}
+
+unsigned runtime_major_version(const struct runtime_location *location)
+{
+    struct version version;
+    return parse_version(location->version, &version) ? version.major : 0;
+}

@@ -23,4 +23,10 @@ struct runtime_location {
  * runtimeconfig.json names, or the highest of all. Returns -1, or the exit code after a message. */
 int runtime_locate(const WCHAR *folder, const WCHAR *program, struct runtime_location *location);
 
+/* Whether the program's runtimeconfig.json has a setting whose name begins with `name`. */
+BOOL runtime_config_has(const struct runtime_location *location, const char *name);
+
+/* The major version of the runtime; 0 if its folder is not named after it. */
+unsigned runtime_major_version(const struct runtime_location *location);
+
 #endif

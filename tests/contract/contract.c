@@ -99,6 +99,14 @@ IHostMemoryManager *create_manager(void)
     return manager;
 }
 
+IHostMemoryManager *create_manager_with(const HOSTMEM_OPTIONS *options)
+{
+    IHostMemoryManager *manager = POISON_POINTER;
+    EXPECT_OK(HostMemCreateManager(options, &manager));
+    assert_non_null(manager);
+    return manager;
+}
+
 int setup_manager(void **state)
 {
     *state = create_manager();
@@ -124,6 +132,89 @@ HOSTMEM_STATISTICS statistics_of(IHostMemoryManager *manager)
     EXPECT_OK(IHostMemoryStatistics_GetStatistics(statistics, &result));
     IHostMemoryStatistics_Release(statistics);
     return result;
+}
+
+IHostMemoryPolicy *policy_of(IHostMemoryManager *manager)
+{
+    IHostMemoryPolicy *policy = POISON_POINTER;
+    EXPECT_OK(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, (void **)&policy));
+    return policy;
+}
+
+void set_limits(IHostMemoryManager *manager, const HOSTMEM_LIMITS *limits)
+{
+    IHostMemoryPolicy *policy = policy_of(manager);
+    EXPECT_OK(IHostMemoryPolicy_SetLimits(policy, limits));
+    IHostMemoryPolicy_Release(policy);
+}
+
+void shut_down(IHostMemoryManager *manager)
+{
+    IHostMemoryPolicy *policy = policy_of(manager);
+    EXPECT_OK(IHostMemoryPolicy_Shutdown(policy));
+    IHostMemoryPolicy_Release(policy);
+}
+
+#define EXPECT_UNAVAILABLE(call) EXPECT_CALL(call, HOST_E_CLRNOTAVAILABLE, ERROR_NOT_READY)
+
+static void expect_memory_unavailable(IHostMemoryManager *manager)
+{
+    MEMORY_BASIC_INFORMATION info;
+    void *address = &info, *memory = POISON_POINTER;
+    SIZE_T written = POISON_SIZE;
+    DWORD old = POISON_DWORD;
+    EXPECT_UNAVAILABLE(IHostMemoryManager_VirtualAlloc(
+        manager, NULL, PAGE, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE, eProcessCritical, &memory));
+    assert_null(memory);
+    memory = POISON_POINTER;
+    EXPECT_UNAVAILABLE(IHostMemoryManager_VirtualAlloc(manager, address, PAGE, MEM_COMMIT,
+                                                       PAGE_READWRITE, eTaskCritical, &memory));
+    assert_null(memory);
+    EXPECT_UNAVAILABLE(IHostMemoryManager_VirtualFree(manager, address, 0, MEM_RELEASE));
+    EXPECT_UNAVAILABLE(IHostMemoryManager_VirtualFree(manager, address, PAGE, MEM_DECOMMIT));
+    EXPECT_UNAVAILABLE(
+        IHostMemoryManager_VirtualQuery(manager, address, &info, sizeof(info), &written));
+    assert_int_equal(written, 0);
+    EXPECT_UNAVAILABLE(
+        IHostMemoryManager_VirtualProtect(manager, address, PAGE, PAGE_READWRITE, &old));
+    assert_int_equal(old, POISON_DWORD); /* in and out: kept on every failure */
+}
+
+static void expect_heap_unavailable(IHostMalloc *heap)
+{
+    void *block = POISON_POINTER;
+    EXPECT_UNAVAILABLE(IHostMalloc_Alloc(heap, 1, eProcessCritical, &block));
+    assert_null(block);
+    block = POISON_POINTER;
+    EXPECT_UNAVAILABLE(IHostMalloc_DebugAlloc(heap, 1, eTaskCritical, (char *)"file.c", 1, &block));
+    assert_null(block);
+    EXPECT_UNAVAILABLE(IHostMalloc_Free(heap, NULL));
+    EXPECT_UNAVAILABLE(IHostMalloc_Free(heap, POISON_POINTER));
+}
+
+void expect_unavailable(IHostMemoryManager *manager, IHostMalloc *heap)
+{
+    IHostMalloc *new_heap = POISON_POINTER;
+    DWORD load = POISON_DWORD;
+    SIZE_T available = POISON_SIZE;
+    EXPECT_UNAVAILABLE(IHostMemoryManager_CreateMalloc(manager, MALLOC_THREADSAFE, &new_heap));
+    assert_null(new_heap);
+    expect_memory_unavailable(manager);
+    EXPECT_UNAVAILABLE(IHostMemoryManager_GetMemoryLoad(manager, &load, &available));
+    assert_int_equal(load, 0);
+    assert_int_equal(available, 0);
+    EXPECT_HR(IHostMemoryManager_RegisterMemoryNotificationCallback(manager, NULL),
+              HOST_E_CLRNOTAVAILABLE);
+    /* The CLR reads LastError of its own mapping after these. */
+    EXPECT_CALL(IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, PAGE),
+                HOST_E_CLRNOTAVAILABLE, UNCHANGED);
+    EXPECT_CALL(IHostMemoryManager_AcquiredVirtualAddressSpace(manager, (void *)0x10000, PAGE),
+                HOST_E_CLRNOTAVAILABLE, UNCHANGED);
+    EXPECT_CALL(IHostMemoryManager_ReleasedVirtualAddressSpace(manager, (void *)0x10000),
+                HOST_E_CLRNOTAVAILABLE, UNCHANGED);
+    if (heap != NULL) {
+        expect_heap_unavailable(heap);
+    }
 }
 
 void expect_exact_commit(IHostMemoryManager *manager, const char *file, int line)

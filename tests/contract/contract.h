@@ -18,14 +18,19 @@
  *   5  several reservations out of one              virtual_alloc
  *   6  dropping or adding MEM_* flags               virtual_alloc
  *   7  refusing a commit without an address         virtual_alloc
- *   8  counting MEM_RESET as commit                 virtual_alloc
+ *   8  counting MEM_RESET as commit                 virtual_alloc, limits
  *   9  counting a page twice, or giving it back twice   virtual_alloc, virtual_free, statistics,
- *                                                   random_operations
+ *                                                   random_operations, limits
+ *  10  limiting reserve where commit is meant       limits, policy
+ *  11  a limit that several threads pass at once    limits_threads
+ *  12  refusing the critical before the others      limits
  *  13  blocks aligned to less than the OS heap's    host_malloc
  *  14  size overflow, size 0                        host_malloc
  *  15  Free(NULL) and Free of foreign pointers      host_malloc
- *  16  heaps that serve one thread only             create_malloc, host_malloc_threads
+ *  16  heaps that serve one thread only             create_malloc, host_malloc_threads, hresults
  *  17  locks in VirtualQuery                        virtual_query
+ *  18  notifying under a lock, too often, or not of the end   pressure, pressure_callback,
+ *                                                   register_callback
  *  19  LastError lost on failure, changed on success   every file
  *  20  a wrong or missing old protection            virtual_protect
  *  21  deep stacks                                  virtual_alloc_foreign
@@ -40,14 +45,12 @@
  *  29  notifications that make no sense             address_space
  *  30  NeedsVirtualAddressSpace that says yes       address_space
  *  31  impossible memory loads                      get_memory_load
- *  33  wrong HRESULTs for what Win32 says           virtual_free, faults, every pair
+ *  33  wrong HRESULTs for what Win32 says           virtual_free, faults, hresults, every pair
  *  35  protections changed behind the host's back   virtual_query, virtual_protect
  *
  * Not shown here:
- *  10, 11, 12, 34   limits, which these interfaces do not have yet
- *  18  OnMemoryNotification: nothing notifies yet; register_callback shows that registering calls
- *      back with no lock held, and that the memory methods do not notify
  *  32  a process that forbids dynamic code: Wine has no such policy
+ *  34  job objects: the collector goes by the job then, whatever a host says
  */
 #ifndef TESTS_CONTRACT_CONTRACT_H
 #define TESTS_CONTRACT_CONTRACT_H
@@ -64,6 +67,7 @@
 
 #define PAGE ((SIZE_T)4096)
 #define GRANULARITY ((SIZE_T)65536)
+#define MIB ((SIZE_T)1 << 20)
 
 /* ---- poison ---- */
 
@@ -122,7 +126,22 @@ int teardown_manager(void **state);
 #define manager_test(name) cmocka_unit_test_setup_teardown(name, setup_manager, teardown_manager)
 
 IHostMemoryManager *create_manager(void);
+/* The fields of HOSTMEM_OPTIONS behind Size, as in an initialiser: .CommitLimit = MIB. */
+#define CREATE_MANAGER(...)                                                                        \
+    create_manager_with(&(HOSTMEM_OPTIONS){.Size = sizeof(HOSTMEM_OPTIONS), __VA_ARGS__})
+IHostMemoryManager *create_manager_with(const HOSTMEM_OPTIONS *options);
 HOSTMEM_STATISTICS statistics_of(IHostMemoryManager *manager);
+
+/* Likewise of HOSTMEM_LIMITS, for a manager that is there. */
+#define SET_LIMITS(manager, ...)                                                                   \
+    set_limits((manager), &(HOSTMEM_LIMITS){.Size = sizeof(HOSTMEM_LIMITS), __VA_ARGS__})
+void set_limits(IHostMemoryManager *manager, const HOSTMEM_LIMITS *limits);
+IHostMemoryPolicy *policy_of(IHostMemoryManager *manager);
+void shut_down(IHostMemoryManager *manager);
+
+/* A manager that was shut down or is broken: every method says so and leaves nothing in its
+ * out-parameters. `heap` is one of its heaps, or NULL. */
+void expect_unavailable(IHostMemoryManager *manager, IHostMalloc *heap);
 
 /* The manager's count of committed bytes is what the OS says. */
 #define EXPECT_EXACT_COMMIT(manager) expect_exact_commit((manager), __FILE__, __LINE__)

@@ -29,7 +29,10 @@ static os_error faulty_virtual_alloc(const struct os *os, uintptr_t address, siz
     if (!fails(false)) {
         error = faulty.real->virtual_alloc(faulty.real, address, size, type, protect, result);
     }
-    faulty.reservations += error == OS_OK && (type & OS_MEM_RESERVE) != 0;
+    if (error == OS_OK && (type & OS_MEM_RESERVE) != 0) {
+        faulty.reservations++;
+        faulty.last_reservation = *result;
+    }
     return error;
 }
 
@@ -38,7 +41,7 @@ static os_error faulty_virtual_free(const struct os *os, uintptr_t address, size
 {
     os_error error = faulty.error;
     (void)os;
-    if (!fails(false)) {
+    if (!fails(false) && !faulty.keeps_everything) {
         error = faulty.real->virtual_free(faulty.real, address, size, type);
     }
     faulty.reservations -= error == OS_OK && (type & OS_MEM_RELEASE) != 0;

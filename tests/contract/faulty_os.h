@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The real OS with one call of it failing: see test_faults.c.
+ * The real OS with one call of it failing: see test_faults.c and test_broken.c.
  */
 #ifndef TESTS_CONTRACT_FAULTY_OS_H
 #define TESTS_CONTRACT_FAULTY_OS_H
@@ -15,6 +15,8 @@ struct faulty_os {
     os_error error;         /* what the failing call says */
     bool failed;            /* it has */
     bool failed_for_tables; /* and the call was not one of the runtime's */
+    bool keeps_everything;  /* besides, every release of the runtime's memory fails */
+    uintptr_t last_reservation;
     int reservations;       /* of the runtime, not released yet */
     int table_reservations; /* likewise for the tables */
     int heaps;              /* not destroyed yet */

@@ -51,15 +51,51 @@ static void options_of_a_size_no_version_had_are_refused(void **state)
     }
 }
 
+static void expect_refused_options(HOSTMEM_OPTIONS options)
+{
+    IHostMemoryManager *manager = POISON_POINTER;
+    options.Size = sizeof(options);
+    EXPECT_HR(HostMemCreateManager(&options, &manager), E_INVALIDARG);
+    assert_null(manager);
+}
+
 static void every_unknown_flag_is_refused(void **state)
 {
     (void)state;
     for (unsigned bit = 0; bit < 32; bit++) {
-        HOSTMEM_OPTIONS options = {.Size = sizeof(options), .Flags = (UINT32)1 << bit};
-        IHostMemoryManager *manager = POISON_POINTER;
-        EXPECT_HR(HostMemCreateManager(&options, &manager), E_INVALIDARG);
-        assert_null(manager);
+        if ((UINT32)1 << bit != HOSTMEM_FLAG_OVERDRAFT) {
+            expect_refused_options((HOSTMEM_OPTIONS){.Flags = (UINT32)1 << bit});
+        }
     }
+    assert_int_equal(IHostMemoryManager_Release(CREATE_MANAGER(.Flags = HOSTMEM_FLAG_OVERDRAFT)),
+                     0);
+}
+
+static void the_emergency_part_is_a_part_of_the_limit(void **state)
+{
+    (void)state;
+    expect_refused_options((HOSTMEM_OPTIONS){.CommitLimit = 99, .EmergencyCommit = 100});
+    expect_refused_options((HOSTMEM_OPTIONS){.EmergencyCommit = 1}); /* of no limit */
+    expect_refused_options((HOSTMEM_OPTIONS){.ReserveLimit = 9, .EmergencyCommit = 1});
+    assert_int_equal(
+        IHostMemoryManager_Release(CREATE_MANAGER(.CommitLimit = 100, .EmergencyCommit = 100)), 0);
+}
+
+static void what_is_reserved_has_to_be_zero(void **state)
+{
+    (void)state;
+    expect_refused_options((HOSTMEM_OPTIONS){.Reserved = 1});
+    expect_refused_options((HOSTMEM_OPTIONS){.Reserved = 0x80000000});
+}
+
+static void every_option_is_taken(void **state)
+{
+    IHostMemoryManager *manager =
+        CREATE_MANAGER(.Flags = HOSTMEM_FLAG_OVERDRAFT, .CommitLimit = 64 * MIB,
+                       .ReserveLimit = 1024 * MIB, .EmergencyCommit = 8 * MIB,
+                       .AddressSpaceCushion = MIB, .CommitWaitMilliseconds = 1000);
+    (void)state;
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
 }
 
 static void null_out_pointer_is_e_pointer(void **state)
@@ -88,6 +124,7 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
     EXPECT_INTERFACE(manager, &IID_IUnknown, true);
     EXPECT_INTERFACE(manager, &IID_IHostMemoryManager, true);
     EXPECT_INTERFACE(manager, &IID_IHostMemoryStatistics, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryPolicy, true);
     EXPECT_INTERFACE(manager, &IID_IHostMalloc, false);
     EXPECT_INTERFACE(manager, &IID_IHostMallocBlocks, false);
     EXPECT_INTERFACE(manager, &IID_IHostControl, false);
@@ -101,10 +138,11 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
 static void query_interface_is_symmetric_and_transitive(void **state)
 {
     static const IID *const known[] = {&IID_IUnknown, &IID_IHostMemoryManager,
-                                       &IID_IHostMemoryStatistics};
+                                       &IID_IHostMemoryStatistics, &IID_IHostMemoryPolicy};
+    enum { KNOWN = sizeof(known) / sizeof(known[0]) };
     IHostMemoryManager *manager = *state;
-    for (size_t from = 0; from < 3; from++) {
-        for (size_t to = 0; to < 3; to++) {
+    for (size_t from = 0; from < KNOWN; from++) {
+        for (size_t to = 0; to < KNOWN; to++) {
             IUnknown *first = POISON_POINTER, *second = POISON_POINTER, *back = POISON_POINTER;
             EXPECT_OK(IHostMemoryManager_QueryInterface(manager, known[from], (void **)&first));
             EXPECT_OK(IUnknown_QueryInterface(first, known[to], (void **)&second));
@@ -128,6 +166,9 @@ static void query_interface_for_null_is_e_pointer(void **state)
                                                 (void **)&statistics));
     EXPECT_HR(IHostMemoryStatistics_QueryInterface(statistics, &IID_IUnknown, NULL), E_POINTER);
     assert_int_equal(IHostMemoryStatistics_Release(statistics), 1);
+    IHostMemoryPolicy *policy = policy_of(manager);
+    EXPECT_HR(IHostMemoryPolicy_QueryInterface(policy, &IID_IUnknown, NULL), E_POINTER);
+    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
 }
 
 static DWORD WINAPI add_and_release(void *context)
@@ -243,6 +284,9 @@ int main(void)
         cmocka_unit_test(options_of_this_version_are_accepted),
         cmocka_unit_test(options_of_a_size_no_version_had_are_refused),
         cmocka_unit_test(every_unknown_flag_is_refused),
+        cmocka_unit_test(the_emergency_part_is_a_part_of_the_limit),
+        cmocka_unit_test(what_is_reserved_has_to_be_zero),
+        cmocka_unit_test(every_option_is_taken),
         cmocka_unit_test(null_out_pointer_is_e_pointer),
         manager_test(a_new_manager_has_one_reference),
         manager_test(query_interface_knows_the_interfaces_and_no_other),

@@ -150,6 +150,7 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     IHostMalloc *heap = POISON_POINTER;
     IHostMallocBlocks *blocks = POISON_POINTER;
     IHostControl *control = POISON_POINTER;
+    IHostMemoryPolicy *policy = policy_of(manager);
     (void)state;
     EXPECT_OK(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics,
                                                 (void **)&statistics));
@@ -158,6 +159,7 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     EXPECT_OK(HostMemCreateHostControl(manager, NULL, &control));
     expect_methods(manager->lpVtbl, 13);
     expect_methods(statistics->lpVtbl, 7);
+    expect_methods(policy->lpVtbl, 8);
     expect_methods(heap->lpVtbl, 6);
     expect_methods(blocks->lpVtbl, 4);
     expect_methods(control->lpVtbl, 5);
@@ -165,6 +167,7 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     IHostMallocBlocks_Release(blocks);
     IHostMalloc_Release(heap);
     IHostMemoryStatistics_Release(statistics);
+    IHostMemoryPolicy_Release(policy);
     assert_int_equal(IHostMemoryManager_Release(manager), 0);
 }
 
@@ -254,7 +257,20 @@ static void the_type_library_describes_the_class(void **state)
     EXPECT_HR(ITypeLib_GetTypeInfoOfGuid(library, &CLSID_HostMemoryManager, &class_info), S_OK);
     EXPECT_HR(ITypeInfo_GetTypeAttr(class_info, &class_attributes), S_OK);
     assert_int_equal(class_attributes->typekind, TKIND_COCLASS);
-    assert_int_equal(class_attributes->cImplTypes, 2);
+    assert_int_equal(class_attributes->cImplTypes, 3);
+    static const IID *const interfaces[] = {&IID_IHostMemoryManager, &IID_IHostMemoryStatistics,
+                                            &IID_IHostMemoryPolicy};
+    for (UINT i = 0; i < class_attributes->cImplTypes; i++) {
+        ITypeInfo *interface_info = NULL;
+        TYPEATTR *interface_attributes = NULL;
+        HREFTYPE reference = 0;
+        EXPECT_HR(ITypeInfo_GetRefTypeOfImplType(class_info, i, &reference), S_OK);
+        EXPECT_HR(ITypeInfo_GetRefTypeInfo(class_info, reference, &interface_info), S_OK);
+        EXPECT_HR(ITypeInfo_GetTypeAttr(interface_info, &interface_attributes), S_OK);
+        assert_memory_equal(&interface_attributes->guid, interfaces[i], sizeof(GUID));
+        ITypeInfo_ReleaseTypeAttr(interface_info, interface_attributes);
+        ITypeInfo_Release(interface_info);
+    }
     ITypeInfo_ReleaseTypeAttr(class_info, class_attributes);
     ITypeInfo_Release(class_info);
     ITypeLib_Release(library);

@@ -96,7 +96,7 @@ static struct holding *holding_new(struct random *random)
     size_t size = 1 + random_below(random, PAGES_AT_MOST * PAGE);
     REQUIRE(holding != NULL);
     REQUIRE(virtual_memory_alloc(&memory, 0, size, OS_MEM_RESERVE | (commit ? OS_MEM_COMMIT : 0),
-                                 OS_PAGE_READWRITE, &holding->base) == OS_OK);
+                                 OS_PAGE_READWRITE, BUDGET_TASK, &holding->base) == OS_OK);
     holding->page_count = (size + PAGE - 1) / PAGE;
     memset(holding->committed, commit, holding->page_count);
     return holding;
@@ -135,7 +135,7 @@ static void holding_change(struct holding *holding, struct random *random)
     bool commit = !random_one_in(random, 3);
     if (commit) {
         REQUIRE(virtual_memory_alloc(&memory, address, count * PAGE, OS_MEM_COMMIT,
-                                     OS_PAGE_READWRITE, &result) == OS_OK);
+                                     OS_PAGE_READWRITE, BUDGET_TASK, &result) == OS_OK);
         REQUIRE(result == address);
     } else {
         REQUIRE(virtual_memory_free(&memory, address, count * PAGE, OS_MEM_DECOMMIT) == OS_OK);

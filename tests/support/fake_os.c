@@ -297,6 +297,18 @@ static os_error fake_memory_load(const struct os *os, uint32_t *load_percent, ui
     return leave(fake, FAKE_MEMORY_LOAD, OS_OK);
 }
 
+static bool fake_job_memory(const struct os *os, uint64_t *limit, uint64_t *used)
+{
+    struct fake_os *fake = fake_of(os);
+    enter(fake, FAKE_JOB_MEMORY, 0, 0, 0, 0);
+    if (fake->job_limit != 0) {
+        *limit = fake->job_limit;
+        *used = fake->job_used;
+    }
+    leave(fake, FAKE_JOB_MEMORY, OS_OK);
+    return fake->job_limit != 0;
+}
+
 size_t fake_os_table_committed(const struct fake_os *fake)
 {
     size_t pages = 0;
@@ -327,7 +339,8 @@ void fake_os_init(struct fake_os *fake, uintptr_t lowest, uintptr_t max_address)
                .heap_destroy = fake_heap_destroy,
                .heap_alloc = fake_heap_alloc,
                .heap_free = fake_heap_free,
-               .memory_load = fake_memory_load},
+               .memory_load = fake_memory_load,
+               .job_memory = fake_job_memory},
         .lowest = lowest,
         .load_percent = 50,
         .available = (uint64_t)4 << 30,

@@ -18,7 +18,6 @@
 #include "os/os.h"
 
 #define FAKE_MEM_PRIVATE 0x00020000u
-#define FAKE_MEM_TOP_DOWN 0x00100000u
 #define FAKE_MEM_WRITE_WATCH 0x00200000u
 #define FAKE_PAGE_READONLY 0x02u
 #define FAKE_PAGE_EXECUTE_READWRITE 0x40u
@@ -40,6 +39,7 @@ enum fake_kind {
     FAKE_TABLE_RELEASE = FAKE_FALLIBLE_KINDS,
     FAKE_HEAP_DESTROY,
     FAKE_HEAP_FREE,
+    FAKE_JOB_MEMORY,
     FAKE_KINDS,
     FAKE_ANY_KIND = FAKE_KINDS
 };
@@ -79,6 +79,8 @@ struct fake_os {
 
     uint32_t load_percent;
     uint64_t available;
+    uint64_t job_limit; /* 0: in no job object */
+    uint64_t job_used;
 
     size_t calls[FAKE_KINDS];
     struct fake_record last[FAKE_KINDS];

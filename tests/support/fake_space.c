@@ -114,7 +114,7 @@ static os_error fake_reserve(struct fake_os *fake, uintptr_t address, size_t siz
     uintptr_t base = address & ~(GRANULARITY - 1);
     uintptr_t end = (address + size + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
     if (address == 0) {
-        base = place(fake, end, (type & FAKE_MEM_TOP_DOWN) != 0);
+        base = place(fake, end, (type & OS_MEM_TOP_DOWN) != 0);
         if (base == 0) {
             return OS_NOT_ENOUGH_MEMORY;
         }
@@ -152,7 +152,7 @@ os_error fake_space_alloc(struct fake_os *fake, uintptr_t address, size_t size, 
                           uint32_t protect, uintptr_t *result)
 {
     const uint32_t actions = OS_MEM_COMMIT | OS_MEM_RESERVE | OS_MEM_RESET | OS_MEM_RESET_UNDO;
-    const uint32_t known = actions | FAKE_MEM_TOP_DOWN | FAKE_MEM_WRITE_WATCH;
+    const uint32_t known = actions | OS_MEM_TOP_DOWN | FAKE_MEM_WRITE_WATCH;
     const uint32_t resets = type & (OS_MEM_RESET | OS_MEM_RESET_UNDO);
     if ((address != 0 && address < GRANULARITY) || (type & ~known) != 0 || (type & actions) == 0 ||
         (resets != 0 && type != OS_MEM_RESET && type != OS_MEM_RESET_UNDO) ||

@@ -45,7 +45,8 @@ static int tear_down(void **state)
 static os_error try_alloc(uintptr_t address, size_t size, uint32_t type, uintptr_t *result)
 {
     *result = POISON;
-    return virtual_memory_alloc(&memory, address, size, type, OS_PAGE_READWRITE, result);
+    return virtual_memory_alloc(&memory, address, size, type, OS_PAGE_READWRITE, BUDGET_TASK,
+                                result);
 }
 
 static uintptr_t alloc(uintptr_t address, size_t size, uint32_t type)
@@ -104,11 +105,12 @@ static void assert_counts(size_t reserved, size_t committed)
 
 static void one_request_is_one_os_reservation_with_the_same_arguments(void **state) /* traps 5, 6 */
 {
-    const uint32_t type = OS_MEM_RESERVE | FAKE_MEM_WRITE_WATCH | FAKE_MEM_TOP_DOWN;
+    const uint32_t type = OS_MEM_RESERVE | FAKE_MEM_WRITE_WATCH | OS_MEM_TOP_DOWN;
     (void)state;
     uintptr_t result;
-    assert_int_equal(
-        virtual_memory_alloc(&memory, 0, 12345, type, FAKE_PAGE_EXECUTE_READWRITE, &result), OS_OK);
+    assert_int_equal(virtual_memory_alloc(&memory, 0, 12345, type, FAKE_PAGE_EXECUTE_READWRITE,
+                                          BUDGET_TASK, &result),
+                     OS_OK);
     const struct fake_record *call = &fake.last[FAKE_VIRTUAL_ALLOC];
     assert_int_equal(fake.calls[FAKE_VIRTUAL_ALLOC], 1);
     assert_true(call->address == 0);
@@ -150,7 +152,7 @@ static void top_down_is_placed_by_the_os_and_tracked_there(void **state) /* trap
 {
     (void)state;
     uintptr_t low = alloc(0, SLOT, OS_MEM_RESERVE);
-    uintptr_t high = alloc(0, SLOT, OS_MEM_RESERVE | FAKE_MEM_TOP_DOWN);
+    uintptr_t high = alloc(0, SLOT, OS_MEM_RESERVE | OS_MEM_TOP_DOWN);
     assert_true(high > low);
     assert_true(high + SLOT == fake.os.max_address + 1);
     release(high);
@@ -253,9 +255,9 @@ static void committing_again_is_free_and_reaches_the_os(void **state) /* trap 9 
     (void)state;
     uintptr_t base = alloc(0, 4 * PAGE, OS_MEM_RESERVE | OS_MEM_COMMIT), result;
     size_t calls = fake.calls[FAKE_VIRTUAL_ALLOC];
-    assert_int_equal(
-        virtual_memory_alloc(&memory, base, 2 * PAGE, OS_MEM_COMMIT, FAKE_PAGE_READONLY, &result),
-        OS_OK);
+    assert_int_equal(virtual_memory_alloc(&memory, base, 2 * PAGE, OS_MEM_COMMIT,
+                                          FAKE_PAGE_READONLY, BUDGET_TASK, &result),
+                     OS_OK);
     assert_int_equal(fake.calls[FAKE_VIRTUAL_ALLOC], calls + 1);
     assert_int_equal(fake_os_region(&fake, base)->pages[1], FAKE_PAGE_READONLY);
     assert_counts(4 * PAGE, 4 * PAGE);
@@ -495,7 +497,7 @@ static void the_last_slot_of_a_32_bit_space_can_be_used(void **state)
     virtual_memory_destroy(&memory);
     assert_int_equal(fake_os_destroy(&fake), 0);
     assert_int_equal(set_up_in(0xFFFD0000u, 0xFFFEFFFFu), 0);
-    uintptr_t last = alloc(0, SLOT, OS_MEM_RESERVE | FAKE_MEM_TOP_DOWN);
+    uintptr_t last = alloc(0, SLOT, OS_MEM_RESERVE | OS_MEM_TOP_DOWN);
     assert_true(last == 0xFFFE0000u);
     alloc(last + SLOT - 1, 1, OS_MEM_COMMIT);
     assert_counts(SLOT, PAGE);

@@ -25,7 +25,8 @@ struct fault_case {
 
 static os_error call_alloc(uintptr_t address, size_t size, uint32_t type, uintptr_t *result)
 {
-    return virtual_memory_alloc(&memory, address, size, type, OS_PAGE_READWRITE, result);
+    return virtual_memory_alloc(&memory, address, size, type, OS_PAGE_READWRITE, BUDGET_TASK,
+                                result);
 }
 
 static void alloc(uintptr_t address, size_t size, uint32_t type)

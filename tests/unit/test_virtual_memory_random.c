@@ -78,7 +78,8 @@ static bool was_injected(os_error error)
 static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t protect)
 {
     uintptr_t result = POISON, twin_result = POISON;
-    os_error error = virtual_memory_alloc(&memory, address, size, type, protect, &result);
+    os_error error =
+        virtual_memory_alloc(&memory, address, size, type, protect, BUDGET_TASK, &result);
     if (!was_injected(error)) {
         os_error twin_error =
             twin.os.virtual_alloc(&twin.os, address, size, type, protect, &twin_result);
@@ -169,7 +170,7 @@ static void reserve(void)
                                      OS_MEM_RESERVE,
                                      OS_MEM_COMMIT,
                                      OS_MEM_RESERVE | OS_MEM_COMMIT,
-                                     OS_MEM_RESERVE | FAKE_MEM_TOP_DOWN,
+                                     OS_MEM_RESERVE | OS_MEM_TOP_DOWN,
                                      OS_MEM_RESERVE | FAKE_MEM_WRITE_WATCH};
     size_t left;
     uint32_t type = types[below(sizeof(types) / sizeof(types[0]))];

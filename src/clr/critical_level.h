@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How critical a request of the bound runtime is: what a refusal would do to it.
+ *
+ * The CLR of the .NET Framework knows which locks the calling thread holds, and says so with each
+ * request. Nothing outside the runtime knows, but what memory is for can be seen from the call, and
+ * that decides what a refusal leads to:
+ *
+ *     eTaskCritical       the garbage collector's heap. It answers a refusal with a collection and
+ *                         tries again, before anybody gets an OutOfMemoryException.
+ *     eAppDomainCritical  other pages: what the loader keeps, code, the compiler's memory, handles.
+ *                         No collection helps there, and a type that could not be loaded once
+ *                         stays so as long as its domain lives.
+ *     eProcessCritical    blocks of the native heap: the runtime asks for them in the middle of
+ *                         what it cannot leave half done, a collection included. And everything
+ *                         until the runtime has started: a refusal is for ever then.
+ *
+ * The collector's heap is what is reserved PAGE_READWRITE without a commit and has at least 4 MiB,
+ * the smallest segment there is. Handle tables take 64 KiB, and the loader reserves PAGE_NOACCESS.
+ * Card tables of a large heap look the same and rightly count as it: refused, the collector does
+ * without the new segment, or without collecting concurrently.
+ *
+ * Any thread. No lock but for a new or released segment. Of requests that race with a segment's
+ * release the level may be another one, nothing worse.
+ */
+#ifndef CLR_CRITICAL_LEVEL_H
+#define CLR_CRITICAL_LEVEL_H
+
+#include <hostmem/hostmem.h>
+
+/* The level for a VirtualAlloc with these arguments. */
+EMemoryCriticalLevel critical_level_of_pages(const void *address, SIZE_T size, DWORD type,
+                                             DWORD protect);
+
+/* The level for a HeapAlloc. */
+EMemoryCriticalLevel critical_level_of_block(void);
+
+/* A VirtualAlloc with these arguments gave `base`. */
+void critical_level_allocated(const void *base, SIZE_T size, DWORD type, DWORD protect);
+
+/* The reservation at `base` is about to be released. */
+void critical_level_released(const void *base);
+
+#endif

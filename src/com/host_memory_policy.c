@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * IHostMemoryPolicy: what the host decides while the runtime runs. The third interface of the
+ * manager's object (host_memory_manager.c); identity and lifetime are the manager's.
+ */
+#include "com/com_private.h"
+
+static inline struct host_memory_manager *impl_from_IHostMemoryPolicy(IHostMemoryPolicy *iface)
+{
+    assert(iface->lpVtbl == &host_memory_policy_vtbl);
+    return CONTAINING_RECORD(iface, struct host_memory_manager, IHostMemoryPolicy_iface);
+}
+
+/* ---- IUnknown ---- */
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_QueryInterface(IHostMemoryPolicy *iface,
+                                                                   REFIID iid, void **object)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    return IHostMemoryManager_QueryInterface(&manager->IHostMemoryManager_iface, iid, object);
+}
+
+static ULONG STDMETHODCALLTYPE host_memory_policy_AddRef(IHostMemoryPolicy *iface)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    return IHostMemoryManager_AddRef(&manager->IHostMemoryManager_iface);
+}
+
+static ULONG STDMETHODCALLTYPE host_memory_policy_Release(IHostMemoryPolicy *iface)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    return IHostMemoryManager_Release(&manager->IHostMemoryManager_iface);
+}
+
+/* ---- limits ---- */
+
+/* A limit as the core has it. On 32-bit systems one that the address space cannot reach is none. */
+static size_t core_limit(UINT64 bytes)
+{
+    return bytes == 0 || bytes >= BUDGET_UNLIMITED ? BUDGET_UNLIMITED : (size_t)bytes;
+}
+
+HRESULT host_memory_policy_set_limits(struct host_memory_manager *manager,
+                                      const HOSTMEM_LIMITS *limits)
+{
+    if (limits->Size != sizeof(*limits) || (limits->Flags & ~(UINT32)HOSTMEM_FLAG_OVERDRAFT) != 0 ||
+        limits->EmergencyCommit > limits->CommitLimit) {
+        return E_INVALIDARG;
+    }
+    const struct budget_limits core = {
+        .commit = core_limit(limits->CommitLimit),
+        .emergency = (size_t)limits->EmergencyCommit,
+        .reserve = core_limit(limits->ReserveLimit),
+        .overdraft = (limits->Flags & HOSTMEM_FLAG_OVERDRAFT) != 0,
+    };
+    os_lock_acquire(&manager->limits_lock);
+    manager->limits = *limits;
+    budget_set_limits(&manager->memory.budget, &core);
+    os_lock_release(&manager->limits_lock);
+    request_room_was_made(manager);
+    pressure_limits_changed(manager->pressure);
+    return S_OK;
+}
+
+/* ---- IHostMemoryPolicy ---- */
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_SetLimits(IHostMemoryPolicy *iface,
+                                                              const HOSTMEM_LIMITS *limits)
+{
+    if (limits == NULL) {
+        return E_POINTER;
+    }
+    return host_memory_policy_set_limits(impl_from_IHostMemoryPolicy(iface), limits);
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_GetLimits(IHostMemoryPolicy *iface,
+                                                              HOSTMEM_LIMITS *limits)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    if (limits == NULL) {
+        return E_POINTER;
+    }
+    if (limits->Size != sizeof(*limits)) {
+        return E_INVALIDARG;
+    }
+    os_lock_acquire(&manager->limits_lock);
+    *limits = manager->limits;
+    os_lock_release(&manager->limits_lock);
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_NotifyMemory(IHostMemoryPolicy *iface,
+                                                                 EMemoryAvailable available)
+{
+    if (available < eMemoryAvailableLow || available > eMemoryAvailableHigh) {
+        return E_INVALIDARG;
+    }
+    pressure_notify(impl_from_IHostMemoryPolicy(iface)->pressure, available);
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_RuntimeStarted(IHostMemoryPolicy *iface)
+{
+    pressure_runtime_started(impl_from_IHostMemoryPolicy(iface)->pressure);
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_Shutdown(IHostMemoryPolicy *iface)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);
+    if (manager->shut_down != NULL) {
+        SetEvent(manager->shut_down);
+    }
+    pressure_shutdown(manager->pressure);
+    return S_OK;
+}
+
+const IHostMemoryPolicyVtbl host_memory_policy_vtbl = {
+    /* IUnknown */
+    .QueryInterface = host_memory_policy_QueryInterface,
+    .AddRef = host_memory_policy_AddRef,
+    .Release = host_memory_policy_Release,
+    /* IHostMemoryPolicy */
+    .SetLimits = host_memory_policy_SetLimits,
+    .GetLimits = host_memory_policy_GetLimits,
+    .NotifyMemory = host_memory_policy_NotifyMemory,
+    .RuntimeStarted = host_memory_policy_RuntimeStarted,
+    .Shutdown = host_memory_policy_Shutdown,
+};
+
+_Static_assert(sizeof(IHostMemoryPolicyVtbl) == 8 * sizeof(void *), "a slot is missing");

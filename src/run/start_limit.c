@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "start_limit.h"
+#include "gc_settings.h"
+#include "text.h"
+
+#include <wchar.h>
+
+#define STEP ((UINT64)64 << 10)     /* how exactly the limit is found */
+#define LARGEST ((UINT64)256 << 20) /* no start takes more */
+#define PATIENCE_MS 30000
+
+static BOOL get_statistics(IHostMemoryManager *manager, HOSTMEM_STATISTICS *statistics)
+{
+    void *object;
+    *statistics = (HOSTMEM_STATISTICS){.Size = sizeof(*statistics)};
+    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics, &object) != S_OK) {
+        return FALSE;
+    }
+    IHostMemoryStatistics *source = object;
+    HRESULT hr = IHostMemoryStatistics_GetStatistics(source, statistics);
+    IHostMemoryStatistics_Release(source);
+    return hr == S_OK;
+}
+
+BOOL start_limit_was_reached(const struct options *options, IHostMemoryManager *manager)
+{
+    HOSTMEM_STATISTICS statistics;
+    return (options->commit_limit || options->reserve_limit) &&
+           get_statistics(manager, &statistics) &&
+           statistics.DeniedTask + statistics.DeniedAppDomain + statistics.DeniedProcess > 0;
+}
+
+/* ---- Trying ---- */
+
+/* `argument` as a command line has it: in quotes, and before a quote every backslash twice. */
+static const WCHAR *quoted(const WCHAR *argument)
+{
+    const WCHAR *text = L"\"";
+    size_t backslashes = 0;
+    for (; *argument; argument++) {
+        if (*argument == L'"') {
+            for (; backslashes > 0; backslashes--) {
+                text = text_format(L"%ls\\", text);
+            }
+            text = text_format(L"%ls\\", text);
+        }
+        text = text_format(L"%ls%lc", text, *argument);
+        backslashes = *argument == L'\\' ? backslashes + 1 : 0;
+    }
+    for (; backslashes > 0; backslashes--) {
+        text = text_format(L"%ls\\", text);
+    }
+    return text_format(L"%ls\"", text);
+}
+
+/* This program with the same options; those behind them win. */
+static WCHAR *command_line(const struct options *options, UINT64 limit)
+{
+    static WCHAR self[MAX_PATH];
+    GetModuleFileNameW(NULL, self, MAX_PATH);
+    const WCHAR *line = quoted(self);
+    for (int i = 0; i < options->option_count; i++) {
+        line = text_format(L"%ls %ls", line, quoted(options->option_list[i]));
+    }
+    UINT64 emergency = options->emergency < limit ? options->emergency : limit;
+    return text_format(L"%ls --start-only --report none --commit-limit %I64u "
+                       L"--emergency %I64u %ls",
+                       line, limit, emergency, quoted(options->program));
+}
+
+/* Whether the runtime starts with this limit; nothing that it says is shown. */
+static BOOL starts_with(const struct options *options, UINT64 limit)
+{
+    STARTUPINFOW startup = {.cb = sizeof(startup), .dwFlags = STARTF_USESTDHANDLES};
+    PROCESS_INFORMATION process;
+    DWORD exit_code = 1;
+    if (!CreateProcessW(NULL, command_line(options, limit), NULL, NULL, FALSE, CREATE_NO_WINDOW,
+                        NULL, NULL, &startup, &process)) {
+        return FALSE;
+    }
+    if (WaitForSingleObject(process.hProcess, PATIENCE_MS) != WAIT_OBJECT_0) {
+        TerminateProcess(process.hProcess, exit_code);
+    }
+    GetExitCodeProcess(process.hProcess, &exit_code);
+    CloseHandle(process.hThread);
+    CloseHandle(process.hProcess);
+    return exit_code == 0;
+}
+
+/* 0: there is none. */
+static UINT64 smallest_limit(const struct options *options)
+{
+    UINT64 low = options->commit_limit / STEP, high = low + 1;
+    gc_settings_forget_limit();
+    while (!starts_with(options, high * STEP)) {
+        low = high;
+        high *= 2;
+        if (high * STEP > LARGEST) {
+            return 0;
+        }
+    }
+    while (high - low > 1) {
+        UINT64 middle = low + (high - low) / 2;
+        if (starts_with(options, middle * STEP)) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    return high * STEP;
+}
+
+int start_limit_fail(const struct options *options, IHostMemoryManager *manager)
+{
+    HOSTMEM_STATISTICS statistics;
+    get_statistics(manager, &statistics);
+    if (statistics.DeniedReserve) {
+        return text_fail(L"the runtime does not start with --reserve-limit %I64u (%I64u bytes "
+                         L"reserved when it was refused more)",
+                         options->reserve_limit, statistics.ReservePeakBytes);
+    }
+    UINT64 smallest = options->start_only ? 0 : smallest_limit(options);
+    return text_fail(
+        L"the runtime does not start with --commit-limit %I64u (%I64u bytes in use when "
+        L"it was refused more)%ls",
+        options->commit_limit, statistics.ChargedPeakBytes,
+        smallest ? text_format(L"; the smallest that it starts with is %I64uK", smallest >> 10)
+                 : L"");
+}

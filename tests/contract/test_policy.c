@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Limits that change while memory is in use: IHostMemoryPolicy::SetLimits and GetLimits, and the
+ * reserve limit. What the commit limit does at a fixed value is in test_limits.c.
+ */
+#include "contract/contract.h"
+
+#include <string.h>
+
+/* VirtualAlloc without an address; NULL when it was refused for lack of budget. */
+static char *take(IHostMemoryManager *manager, SIZE_T size, DWORD type, EMemoryCriticalLevel level)
+{
+    void *memory = POISON_POINTER;
+    SetLastError(MARKER);
+    HRESULT hr =
+        IHostMemoryManager_VirtualAlloc(manager, NULL, size, type, PAGE_READWRITE, level, &memory);
+    expect_call(hr, GetLastError(), memory != NULL ? S_OK : E_OUTOFMEMORY,
+                memory != NULL ? UNCHANGED : ERROR_NOT_ENOUGH_MEMORY, "VirtualAlloc", __FILE__,
+                __LINE__);
+    return memory;
+}
+
+static char *take_committed(IHostMemoryManager *manager, SIZE_T size, EMemoryCriticalLevel level)
+{
+    return take(manager, size, MEM_RESERVE | MEM_COMMIT, level);
+}
+
+static void release(IHostMemoryManager *manager, char *memory)
+{
+    EXPECT_OK(IHostMemoryManager_VirtualFree(manager, memory, 0, MEM_RELEASE));
+}
+
+static HOSTMEM_LIMITS limits_of(IHostMemoryManager *manager)
+{
+    IHostMemoryPolicy *policy = policy_of(manager);
+    HOSTMEM_LIMITS limits;
+    memset(&limits, 0xad, sizeof(limits));
+    limits.Size = sizeof(limits);
+    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &limits));
+    IHostMemoryPolicy_Release(policy);
+    return limits;
+}
+
+static void expect_limits(IHostMemoryManager *manager, HOSTMEM_LIMITS expected)
+{
+    HOSTMEM_LIMITS limits = limits_of(manager);
+    expected.Size = sizeof(expected);
+    assert_memory_equal(&limits, &expected, sizeof(limits));
+}
+
+/* ---- SetLimits and GetLimits ---- */
+
+static void limits_start_as_the_options_say(void **state)
+{
+    IHostMemoryManager *manager =
+        CREATE_MANAGER(.Flags = HOSTMEM_FLAG_OVERDRAFT, .CommitLimit = 100 * MIB,
+                       .ReserveLimit = 300 * MIB, .EmergencyCommit = 10 * MIB);
+    expect_limits(manager, (HOSTMEM_LIMITS){.Flags = HOSTMEM_FLAG_OVERDRAFT,
+                                            .CommitLimit = 100 * MIB,
+                                            .ReserveLimit = 300 * MIB,
+                                            .EmergencyCommit = 10 * MIB});
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+    expect_limits(*state, (HOSTMEM_LIMITS){0}); /* the defaults: none */
+}
+
+static void what_is_set_is_what_is_got(void **state)
+{
+    static const HOSTMEM_LIMITS given[] = {
+        {.CommitLimit = 1},
+        {.CommitLimit = 4097, .ReserveLimit = 5, .EmergencyCommit = 4097},
+        {.Flags = HOSTMEM_FLAG_OVERDRAFT},
+        {.CommitLimit = UINT64_MAX, .ReserveLimit = UINT64_MAX, .EmergencyCommit = UINT64_MAX},
+        {.CommitLimit = 1ull << 32, .ReserveLimit = (1ull << 32) + 1, .EmergencyCommit = 1},
+        {0}};
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+        HOSTMEM_LIMITS limits = given[i];
+        limits.Size = sizeof(limits);
+        set_limits(*state, &limits);
+        expect_limits(*state, limits);
+    }
+}
+
+static void limits_that_make_no_sense_are_refused_and_change_nothing(void **state)
+{
+    enum { SIZE = sizeof(HOSTMEM_LIMITS) };
+    static const HOSTMEM_LIMITS wrong[] = {
+        {.Size = 0},
+        {.Size = 4},
+        {.Size = SIZE - 8},
+        {.Size = SIZE - 1},
+        {.Size = SIZE + 1},
+        {.Size = SIZE + 8},
+        {.Size = 0xffffffff},
+        {.Size = SIZE, .CommitLimit = 99, .EmergencyCommit = 100},
+        {.Size = SIZE, .ReserveLimit = 100, .EmergencyCommit = 1},
+    };
+    IHostMemoryManager *manager = *state;
+    IHostMemoryPolicy *policy = policy_of(manager);
+    const HOSTMEM_LIMITS in_force = {.CommitLimit = 64 * MIB, .EmergencyCommit = 8 * MIB};
+    SET_LIMITS(manager, .CommitLimit = 64 * MIB, .EmergencyCommit = 8 * MIB);
+    EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, NULL), E_POINTER, UNCHANGED);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, &wrong[i]), E_INVALIDARG, UNCHANGED);
+    }
+    for (unsigned bit = 0; bit < 32; bit++) {
+        HOSTMEM_LIMITS limits = {.Size = SIZE, .Flags = (UINT32)1 << bit};
+        if (limits.Flags != HOSTMEM_FLAG_OVERDRAFT) {
+            EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, &limits), E_INVALIDARG, UNCHANGED);
+        }
+    }
+    expect_limits(manager, in_force);
+    assert_null(take_committed(manager, 60 * MIB, eTaskCritical));
+    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+}
+
+static void only_the_size_of_this_version_is_filled(void **state)
+{
+    static const UINT32 sizes[] = {
+        0, 1, 8, sizeof(HOSTMEM_LIMITS) - 1, sizeof(HOSTMEM_LIMITS) + 8, 0xffffffff};
+    IHostMemoryPolicy *policy = policy_of(*state);
+    struct {
+        HOSTMEM_LIMITS given;
+        unsigned char behind[64];
+    } buffer, before;
+    EXPECT_CALL(IHostMemoryPolicy_GetLimits(policy, NULL), E_POINTER, UNCHANGED);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        memset(&buffer, 0xad, sizeof(buffer));
+        buffer.given.Size = sizes[i];
+        before = buffer;
+        EXPECT_CALL(IHostMemoryPolicy_GetLimits(policy, &buffer.given), E_INVALIDARG, UNCHANGED);
+        assert_memory_equal(&buffer, &before, sizeof(buffer));
+    }
+    buffer.given.Size = sizeof(HOSTMEM_LIMITS);
+    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &buffer.given));
+    assert_memory_equal(buffer.behind, before.behind, sizeof(buffer.behind));
+    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+}
+
+/* ---- changes ---- */
+
+static void a_limit_below_what_is_in_use_takes_nothing_away(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    struct picture before, after;
+    char *first = take_committed(manager, 6 * MIB, eTaskCritical);
+    char *second = take_committed(manager, 4 * MIB, eTaskCritical);
+    memset(first, 0x5a, 6 * MIB);
+    take_picture(&before, first, 6 * MIB);
+    SET_LIMITS(manager, .CommitLimit = 5 * MIB);
+    take_picture(&after, first, 6 * MIB);
+    EXPECT_SAME_PICTURE(&before, &after);
+    first[0] = 1;
+    first[6 * MIB - 1]++;
+    assert_int_equal(first[6 * MIB - 1], 0x5b);
+    /* Nothing new. */
+    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, 10 * MIB);
+    assert_null(take_committed(manager, 1, eTaskCritical));
+    assert_null(take_committed(manager, 1, eProcessCritical));
+    /* Still too much: 6 of 5 MiB. */
+    release(manager, second);
+    assert_null(take_committed(manager, 1, eProcessCritical));
+    EXPECT_OK(IHostMemoryManager_VirtualFree(manager, first, 2 * MIB, MEM_DECOMMIT));
+    assert_null(take_committed(manager, MIB + PAGE, eTaskCritical));
+    second = take_committed(manager, MIB, eTaskCritical);
+    assert_non_null(second);
+    assert_null(take_committed(manager, 1, eTaskCritical));
+    assert_int_equal(statistics_of(manager).OverdraftPeakBytes, 0); /* nobody overdrew */
+    release(manager, first);
+    release(manager, second);
+}
+
+static void a_raised_limit_lets_the_next_request_through(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    char *memory[8];
+    for (SIZE_T i = 0; i < 8; i++) {
+        SET_LIMITS(manager, .CommitLimit = i * MIB + 1);
+        assert_null(take_committed(manager, MIB, eProcessCritical));
+        SET_LIMITS(manager, .CommitLimit = (i + 1) * MIB);
+        memory[i] = take_committed(manager, MIB, eTaskCritical);
+        assert_non_null(memory[i]);
+        assert_null(take_committed(manager, 1, eProcessCritical));
+    }
+    SET_LIMITS(manager, .ReserveLimit = 0); /* none at all */
+    char *more = take_committed(manager, 64 * MIB, eTaskCritical);
+    assert_non_null(more);
+    for (SIZE_T i = 0; i < 8; i++) {
+        release(manager, memory[i]);
+    }
+    release(manager, more);
+}
+
+static void the_emergency_part_and_the_flag_change_as_well(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    SET_LIMITS(manager, .CommitLimit = 8 * MIB, .EmergencyCommit = 8 * MIB);
+    assert_null(take_committed(manager, 1, eTaskCritical));
+    char *half = take_committed(manager, 4 * MIB, eAppDomainCritical);
+    assert_non_null(half);
+    assert_null(take_committed(manager, 1, eAppDomainCritical));
+    SET_LIMITS(manager, .CommitLimit = 8 * MIB, .EmergencyCommit = 2 * MIB);
+    char *task = take_committed(manager, 2 * MIB, eTaskCritical);
+    assert_non_null(task);
+    assert_null(take_committed(manager, 1, eTaskCritical));
+    assert_null(take_committed(manager, 3 * MIB, eProcessCritical));
+    SET_LIMITS(manager, .Flags = HOSTMEM_FLAG_OVERDRAFT, .CommitLimit = 8 * MIB);
+    char *over = take_committed(manager, 3 * MIB, eProcessCritical);
+    assert_non_null(over);
+    assert_int_equal(statistics_of(manager).OverdraftPeakBytes, MIB);
+    SET_LIMITS(manager, .CommitLimit = 8 * MIB);
+    assert_null(take_committed(manager, 1, eProcessCritical));
+    release(manager, half);
+    release(manager, task);
+    release(manager, over);
+}
+
+/* In a process of 32 bits; in one of 64 these are limits like others. */
+static void a_limit_beyond_the_address_space_is_none(void **state)
+{
+    static const UINT64 limits[] = {1ull << 32, (1ull << 32) + 1, 1ull << 40, UINT64_MAX - 1,
+                                    UINT64_MAX};
+    IHostMemoryManager *manager = *state;
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        SET_LIMITS(manager, .CommitLimit = limits[i], .ReserveLimit = limits[i],
+                   .EmergencyCommit = sizeof(void *) == 4 ? limits[i] : 0);
+        char *memory = take_committed(manager, 16 * MIB, eTaskCritical);
+        assert_non_null(memory);
+        release(manager, memory);
+    }
+    assert_int_equal(statistics_of(manager).DeniedTask, 0);
+}
+
+/* ---- the reserve limit ---- */
+
+static void reserve_has_a_limit_of_its_own(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    SET_LIMITS(manager, .ReserveLimit = 4 * MIB, .Flags = HOSTMEM_FLAG_OVERDRAFT);
+    char *memory = take(manager, 3 * MIB, MEM_RESERVE, eTaskCritical);
+    assert_non_null(memory);
+    assert_null(take(manager, MIB + 1, MEM_RESERVE, eTaskCritical));
+    assert_null(take(manager, MIB + 1, MEM_RESERVE, eAppDomainCritical));
+    assert_null(take(manager, MIB + 1, MEM_COMMIT, eProcessCritical)); /* never overdrawn */
+    char *rest = take(manager, MIB, MEM_RESERVE, eTaskCritical);
+    assert_non_null(rest);
+    assert_null(take(manager, 1, MEM_RESERVE, eProcessCritical));
+    HOSTMEM_STATISTICS statistics = statistics_of(manager);
+    assert_int_equal(statistics.ReserveCurrentBytes, 4 * MIB);
+    assert_int_equal(statistics.ReservePeakBytes, 4 * MIB);
+    assert_int_equal(statistics.DeniedReserve, 4);
+    assert_int_equal(statistics.DeniedTask, 1);
+    assert_int_equal(statistics.DeniedAppDomain, 1);
+    assert_int_equal(statistics.DeniedProcess, 2);
+    assert_int_equal(statistics.RegionsCurrent, 2);
+    release(manager, rest);
+    rest = take(manager, MIB, MEM_RESERVE | MEM_COMMIT, eTaskCritical);
+    assert_non_null(rest);
+    release(manager, rest);
+    release(manager, memory);
+}
+
+/* trap 10: address space that is used up says nothing of commit. */
+static void commits_and_heap_blocks_do_not_touch_the_reserve_limit(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    IHostMalloc *heap = POISON_POINTER;
+    void *result = POISON_POINTER;
+    EXPECT_OK(IHostMemoryManager_CreateMalloc(manager, MALLOC_THREADSAFE, &heap));
+    char *memory = take(manager, 4 * MIB, MEM_RESERVE, eTaskCritical);
+    for (UINT64 limit = 4 * MIB; limit > 0; limit /= 2) { /* also below what is reserved */
+        SET_LIMITS(manager, .ReserveLimit = limit);
+        EXPECT_OK(IHostMemoryManager_VirtualAlloc(manager, memory, 2 * MIB, MEM_COMMIT,
+                                                  PAGE_READWRITE, eTaskCritical, &result));
+        EXPECT_OK(IHostMalloc_Alloc(heap, MIB, eTaskCritical, &result));
+        EXPECT_OK(IHostMalloc_Free(heap, result));
+        EXPECT_OK(IHostMemoryManager_VirtualFree(manager, memory, 0, MEM_DECOMMIT));
+        assert_null(take(manager, 1, MEM_RESERVE, eProcessCritical));
+    }
+    assert_int_equal(IHostMalloc_Release(heap), 0);
+    release(manager, memory);
+}
+
+static void a_commit_that_is_refused_gives_its_reserve_back(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    SET_LIMITS(manager, .CommitLimit = MIB, .ReserveLimit = 4 * MIB);
+    for (int i = 0; i < 10; i++) {
+        assert_null(take(manager, 4 * MIB, MEM_RESERVE | MEM_COMMIT, eProcessCritical));
+    }
+    assert_int_equal(statistics_of(manager).DeniedProcess, 10);
+    assert_int_equal(statistics_of(manager).DeniedReserve, 0);
+    char *memory = take(manager, 4 * MIB, MEM_RESERVE, eTaskCritical);
+    assert_non_null(memory);
+    release(manager, memory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        manager_test(limits_start_as_the_options_say),
+        manager_test(what_is_set_is_what_is_got),
+        manager_test(limits_that_make_no_sense_are_refused_and_change_nothing),
+        manager_test(only_the_size_of_this_version_is_filled),
+        manager_test(a_limit_below_what_is_in_use_takes_nothing_away),
+        manager_test(a_raised_limit_lets_the_next_request_through),
+        manager_test(the_emergency_part_and_the_flag_change_as_well),
+        manager_test(a_limit_beyond_the_address_space_is_none),
+        manager_test(reserve_has_a_limit_of_its_own),
+        manager_test(commits_and_heap_blocks_do_not_touch_the_reserve_limit),
+        manager_test(a_commit_that_is_refused_gives_its_reserve_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The budget never grants a byte beyond a limit, keeps its emergency part for those it is meant for,
+ * and changes nothing when it refuses (traps 10 to 12).
+ */
+#include "support/unit.h"
+
+#include "core/budget.h"
+
+#define L (64 * MIB)
+#define E (8 * MIB)
+
+static struct budget budget;
+
+static int set_up(void **state)
+{
+    (void)state;
+    budget_init(&budget);
+    return 0;
+}
+
+static void limit(size_t commit, size_t emergency, bool overdraft)
+{
+    struct budget_limits limits = {commit, emergency, BUDGET_UNLIMITED, overdraft};
+    budget_set_limits(&budget, &limits);
+}
+
+static size_t used(void)
+{
+    return usage_current(&budget.commit.used);
+}
+
+/* Charge page by page until it is refused; how far that went. */
+static size_t fill(enum budget_level level)
+{
+    while (budget_charge(&budget.commit, PAGE, level)) {
+    }
+    return used();
+}
+
+static void without_limits_everything_is_granted(void **state)
+{
+    (void)state;
+    assert_true(budget_charge(&budget.commit, SIZE_MAX / 2, BUDGET_TASK));
+    assert_true(budget_charge(&budget.commit, SIZE_MAX / 2, BUDGET_TASK));
+    assert_true(budget_charge(&budget.reserve, SIZE_MAX / 2, BUDGET_TASK));
+    assert_int_equal(budget_overdraft(&budget), 0);
+}
+
+static void each_level_stops_at_its_own_step_of_the_ladder(void **state)
+{
+    (void)state;
+    limit(L, E, false);
+    assert_int_equal(fill(BUDGET_TASK), 56 * MIB);
+    assert_int_equal(fill(BUDGET_APP_DOMAIN), 60 * MIB);
+    assert_int_equal(fill(BUDGET_PROCESS), 64 * MIB);
+    assert_int_equal(usage_peak(&budget.commit.used), L);
+    assert_int_equal(budget_overdraft(&budget), 0);
+}
+
+static void the_last_byte_is_granted_and_the_next_is_not(void **state)
+{
+    (void)state;
+    limit(100, 0, false);
+    assert_false(budget_charge(&budget.commit, 101, BUDGET_PROCESS));
+    assert_true(budget_charge(&budget.commit, 100, BUDGET_TASK));
+    assert_false(budget_charge(&budget.commit, 1, BUDGET_PROCESS));
+    assert_true(budget_charge(&budget.commit, 0, BUDGET_TASK)); /* a re-commit at the limit */
+    assert_int_equal(used(), 100);
+}
+
+static void a_refusal_changes_nothing(void **state)
+{
+    (void)state;
+    limit(L, 0, false);
+    assert_true(budget_charge(&budget.commit, MIB, BUDGET_TASK));
+    assert_false(budget_charge(&budget.commit, SIZE_MAX, BUDGET_TASK));
+    assert_false(budget_charge(&budget.commit, L, BUDGET_TASK));
+    assert_int_equal(used(), MIB);
+    assert_int_equal(usage_peak(&budget.commit.used), MIB);
+    budget_refund(&budget.commit, MIB);
+    assert_int_equal(used(), 0);
+}
+
+static void only_process_critical_requests_overdraw_and_only_with_the_flag(void **state)
+{
+    (void)state;
+    limit(L, E, true);
+    assert_int_equal(fill(BUDGET_APP_DOMAIN), 60 * MIB);
+    assert_true(budget_charge(&budget.commit, 10 * MIB, BUDGET_PROCESS));
+    assert_int_equal(budget_overdraft(&budget), 6 * MIB);
+    assert_false(budget_charge(&budget.commit, 1, BUDGET_APP_DOMAIN));
+    limit(L, E, false);
+    assert_false(budget_charge(&budget.commit, 1, BUDGET_PROCESS));
+}
+
+static void a_limit_below_what_is_used_grants_nothing_until_enough_came_back(void **state)
+{
+    (void)state;
+    assert_true(budget_charge(&budget.commit, 10 * MIB, BUDGET_TASK));
+    limit(4 * MIB, 0, false);
+    assert_int_equal(budget_overdraft(&budget), 6 * MIB);
+    assert_int_equal(budget_available(&budget, BUDGET_PROCESS), 0);
+    assert_false(budget_charge(&budget.commit, 1, BUDGET_PROCESS));
+    budget_refund(&budget.commit, 7 * MIB);
+    assert_int_equal(budget_available(&budget, BUDGET_TASK), MIB);
+    assert_true(budget_charge(&budget.commit, MIB, BUDGET_TASK));
+    assert_int_equal(used(), 4 * MIB);
+}
+
+static void an_emergency_part_as_large_as_the_limit_leaves_tasks_nothing(void **state)
+{
+    (void)state;
+    limit(L, L + 1, false);
+    assert_false(budget_charge(&budget.commit, 1, BUDGET_TASK));
+    assert_int_equal(fill(BUDGET_APP_DOMAIN), L / 2);
+}
+
+static void reserve_has_a_limit_of_its_own(void **state)
+{
+    struct budget_limits limits = {BUDGET_UNLIMITED, 0, 4 * MIB, true};
+    (void)state;
+    budget_set_limits(&budget, &limits);
+    assert_true(budget_charge(&budget.reserve, 4 * MIB, BUDGET_TASK));
+    assert_false(budget_charge(&budget.reserve, 1, BUDGET_PROCESS));
+    assert_true(budget_charge(&budget.commit, GIB, BUDGET_TASK));
+}
+
+static void both_amounts_are_taken_or_neither(void **state)
+{
+    struct budget_limits limits = {2 * MIB, 0, 4 * MIB, false};
+    (void)state;
+    budget_set_limits(&budget, &limits);
+    assert_int_equal(budget_take(&budget, 5 * MIB, MIB, BUDGET_TASK), HM_OVER_RESERVE);
+    assert_int_equal(budget_take(&budget, 4 * MIB, 3 * MIB, BUDGET_TASK), HM_OVER_COMMIT);
+    assert_int_equal(used(), 0);
+    assert_int_equal(usage_current(&budget.reserve.used), 0);
+    assert_int_equal(budget_take(&budget, 4 * MIB, 2 * MIB, BUDGET_TASK), OS_OK);
+    budget_give_back(&budget, 4 * MIB, 2 * MIB);
+    assert_int_equal(used(), 0);
+    assert_int_equal(usage_current(&budget.reserve.used), 0);
+}
+
+static void the_largest_overdraft_is_remembered(void **state)
+{
+    (void)state;
+    limit(L, 0, true);
+    assert_int_equal(budget_take(&budget, 0, L, BUDGET_TASK), OS_OK);
+    assert_int_equal(budget.overdraft_peak, 0);
+    assert_int_equal(budget_take(&budget, 0, 3 * MIB, BUDGET_PROCESS), OS_OK);
+    budget_give_back(&budget, 0, 2 * MIB);
+    assert_int_equal(budget.overdraft_peak, 3 * MIB);
+    assert_int_equal(budget_overdraft(&budget), MIB);
+}
+
+static void refusals_are_counted_by_level(void **state)
+{
+    (void)state;
+    budget_deny(&budget.commit, BUDGET_APP_DOMAIN);
+    budget_deny(&budget.commit, BUDGET_APP_DOMAIN);
+    budget_deny(&budget.reserve, BUDGET_PROCESS);
+    assert_int_equal(budget.commit.denied[BUDGET_TASK], 0);
+    assert_int_equal(budget.commit.denied[BUDGET_APP_DOMAIN], 2);
+    assert_int_equal(budget.reserve.denied[BUDGET_PROCESS], 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(without_limits_everything_is_granted, set_up),
+        cmocka_unit_test_setup(each_level_stops_at_its_own_step_of_the_ladder, set_up),
+        cmocka_unit_test_setup(the_last_byte_is_granted_and_the_next_is_not, set_up),
+        cmocka_unit_test_setup(a_refusal_changes_nothing, set_up),
+        cmocka_unit_test_setup(only_process_critical_requests_overdraw_and_only_with_the_flag,
+                               set_up),
+        cmocka_unit_test_setup(a_limit_below_what_is_used_grants_nothing_until_enough_came_back,
+                               set_up),
+        cmocka_unit_test_setup(an_emergency_part_as_large_as_the_limit_leaves_tasks_nothing,
+                               set_up),
+        cmocka_unit_test_setup(reserve_has_a_limit_of_its_own, set_up),
+        cmocka_unit_test_setup(both_amounts_are_taken_or_neither, set_up),
+        cmocka_unit_test_setup(the_largest_overdraft_is_remembered, set_up),
+        cmocka_unit_test_setup(refusals_are_counted_by_level, set_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
