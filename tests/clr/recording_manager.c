@@ -90,7 +90,7 @@ static HRESULT STDMETHODCALLTYPE manager_VirtualAlloc(IHostMemoryManager *manage
 {
     (void)manager;
     InterlockedIncrement(&recording.allocations[level]);
-    if (level > recording.last_level) {
+    if (level == eProcessCritical && recording.last_level != eProcessCritical) {
         InterlockedIncrement(&recording.steps_back);
     }
     recording.last_level = level;

@@ -22,7 +22,7 @@ struct recording {
 
     /* What was asked. */
     LONG allocations[3]; /* VirtualAlloc by critical level */
-    LONG steps_back;     /* … at a higher level than a call before */
+    LONG steps_back;     /* … at eProcessCritical again, after a lower level */
     EMemoryCriticalLevel last_level;
     LONG foreign_frees;
     int needs_calls;

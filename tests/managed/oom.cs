@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Allocates until an OutOfMemoryException comes, catches it, drops everything and begins again, 100
+// times: a refusal must leave the runtime as it was, and every byte must come back.
+using System;
+
+class Oom
+{
+    const int Rounds = 100;
+
+    class Block
+    {
+        public Block Next;
+        public byte[] Bytes;
+    }
+
+    // Small and large objects in turn: the collector keeps them in different segments.
+    static long Fill()
+    {
+        Block blocks = null;
+        long bytes = 0;
+        try
+        {
+            for (int i = 0; ; i++)
+            {
+                int size = i % 4 == 3 ? 256 * 1024 : 16 * 1024;
+                blocks = new Block { Next = blocks, Bytes = new byte[size] };
+                bytes += size;
+            }
+        }
+        catch (OutOfMemoryException)
+        {
+            return bytes;
+        }
+    }
+
+    static int Main()
+    {
+        long least = long.MaxValue, most = 0;
+        for (int round = 0; round < Rounds; round++)
+        {
+            long bytes = Fill();
+            least = Math.Min(least, bytes);
+            most = Math.Max(most, bytes);
+        }
+        Console.WriteLine("{0} times out of memory after {1} to {2} KiB", Rounds, least / 1024,
+            most / 1024);
+        return 42;
+    }
+}
