@@ -27,7 +27,7 @@ static const char usage[] =
     "  --gc KIND              workstation, server or concurrent; default: as configured\n"
     "  --commit-limit SIZE    what the runtime may commit, pages and heap blocks together\n"
     "  --emergency SIZE       the part of it kept for requests that a garbage collection cannot\n"
-    "                         answer; default: 1/32, at most 4M\n"
+    "                         answer; default: 1/16, at most 8M\n"
     "  --overdraft            what is critical for the process is granted beyond the limit\n"
     "  --reserve-limit SIZE   what address space the runtime may take\n"
     "  --cushion SIZE         address space to be given back when the runtime finds none\n"
@@ -196,8 +196,8 @@ static int complete_limits(struct options *options)
         return text_fail(L"--overdraft is for --commit-limit: give both");
     }
     if (options->emergency == EMERGENCY_DEFAULT) {
-        UINT64 share = options->commit_limit / 32;
-        options->emergency = share < 4 << 20 ? share : 4 << 20;
+        UINT64 share = options->commit_limit / 16;
+        options->emergency = share < 8 << 20 ? share : 8 << 20;
     } else if (options->emergency > options->commit_limit) {
         return text_fail(L"--emergency is a part of --commit-limit: it cannot be larger");
     }
