@@ -2,8 +2,8 @@
  *
  * What the CLR tells the host about address space it takes by itself: NeedsVirtualAddressSpace says
  * that a file could not be mapped, AcquiredVirtualAddressSpace that one was, and
- * ReleasedVirtualAddressSpace that it was unmapped. The manager never says that it gave something
- * back, records what it is told, and tolerates everything.
+ * ReleasedVirtualAddressSpace that it was unmapped. The manager says that it gave something back only
+ * when its cushion did, records what it is told, and tolerates everything.
  */
 #include "contract/contract.h"
 
@@ -31,6 +31,32 @@ static void needs_is_always_out_of_memory_and_keeps_last_error(void **state)
             E_OUTOFMEMORY, UNCHANGED);
     }
     expect_views(manager, 0, 0);
+}
+
+static UINT64 cushion_of(IHostMemoryManager *manager)
+{
+    return statistics_of(manager).CushionBytes;
+}
+
+static void a_cushion_is_given_back_once_and_made_again_later(void **state)
+{
+    (void)state;
+    IHostMemoryManager *manager = CREATE_MANAGER(.AddressSpaceCushion = 16 * MIB);
+    assert_int_equal(cushion_of(manager), 16 * MIB);
+    assert_int_equal(statistics_of(manager).ReserveCurrentBytes, 0);
+    EXPECT_OK(IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, 2 * MIB + 1));
+    assert_int_equal(cushion_of(manager), 13 * MIB); /* of 16 parts, three */
+    EXPECT_OK(IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, 0));
+    assert_int_equal(cushion_of(manager), 0);
+    EXPECT_CALL(IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, 1), E_OUTOFMEMORY,
+                UNCHANGED);
+    /* The runtime uses the room it was given; only a second later it is taken again. */
+    EXPECT_OK(IHostMemoryManager_ReleasedVirtualAddressSpace(manager, (void *)0x10000));
+    assert_int_equal(cushion_of(manager), 0);
+    Sleep(1100);
+    EXPECT_OK(IHostMemoryManager_ReleasedVirtualAddressSpace(manager, (void *)0x10000));
+    assert_int_equal(cushion_of(manager), 16 * MIB);
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
 }
 
 static void views_are_recorded_until_they_are_released(void **state)
@@ -196,6 +222,7 @@ int main(void)
         manager_test(views_are_recorded_until_they_are_released),
         manager_test(size_zero_is_measured),
         manager_test(a_module_of_many_sections_is_measured_whole),
+        cmocka_unit_test(a_cushion_is_given_back_once_and_made_again_later),
         manager_test(notifications_that_make_no_sense_are_tolerated),
         manager_test(views_are_no_memory_of_the_manager_s),
         manager_test(a_view_that_covers_own_memory_changes_nothing_of_it),
