@@ -10,8 +10,8 @@
  * manifest in the DLL. Link hostmem.dll's import library or the static library; the interface ids
  * are in the uuid library that both bring along.
  *
- * The manager also answers QueryInterface for IHostMemoryStatistics, its heaps for
- * IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
+ * The manager also answers QueryInterface for IHostMemoryStatistics and IHostMemoryPolicy, its heaps
+ * for IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
  * and, for our own interfaces, in hostmem.idl.
  */
 #ifndef HOSTMEM_HOSTMEM_H
@@ -52,8 +52,8 @@ typedef struct HOSTMEM_OPTIONS {
  *          CLR the last Release frees the manager's tables. Memory still allocated then stays with
  *          the process.
  *
- * Any thread. S_OK · E_POINTER · E_INVALIDARG: a Size no version has had, or fields set that this
- * version does not know · E_OUTOFMEMORY. On failure *manager is NULL. */
+ * Any thread. S_OK · E_POINTER · E_INVALIDARG: a Size no version has had, fields set that this
+ * version does not know, or an EmergencyCommit larger than CommitLimit · E_OUTOFMEMORY. On failure *manager is NULL. */
 HRESULT __cdecl HostMemCreateManager(const HOSTMEM_OPTIONS *options, IHostMemoryManager **manager);
 
 /* Create the IHostControl to pass to ICLRRuntimeHost::SetHostControl, before Start.
