@@ -8,6 +8,7 @@
  *
  * A process has one binding, so each test has a process of its own.
  */
+#include "clr/coreclr.h"
 #include "clr/imports.h"
 #include "clr/recording_manager.h"
 #include "contract/contract.h"
@@ -16,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char framework[MAX_PATH]; /* the folder of coreclr.dll */
-static char program[MAX_PATH];   /* a managed program that returns the number of its arguments */
 static HMODULE coreclr;
 static struct imports before, after;
 
@@ -27,10 +26,8 @@ static struct imports before, after;
 
 static int load_runtime(void **state)
 {
-    char path[2 * MAX_PATH];
     (void)state;
-    snprintf(path, sizeof(path), "%s\\coreclr.dll", framework);
-    coreclr = LoadLibraryExA(path, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
+    coreclr = coreclr_load();
     if (coreclr == NULL) {
         return -1;
     }
@@ -61,54 +58,19 @@ static int bind_hostmem(void **state)
     return 0;
 }
 
-static void *runtime;
-static unsigned domain;
-
-static int start_runtime(void)
-{
-    typedef int(STDMETHODCALLTYPE * initialize_fn)(const char *, const char *, int, const char **,
-                                                   const char **, void **, unsigned *);
-    initialize_fn initialize =
-        (initialize_fn)(void (*)(void))GetProcAddress(coreclr, "coreclr_initialize");
-    static char list[256 * MAX_PATH];
-    char pattern[2 * MAX_PATH];
-    WIN32_FIND_DATAA found;
-    snprintf(pattern, sizeof(pattern), "%s\\*.dll", framework);
-    HANDLE search = FindFirstFileA(pattern, &found);
-    do {
-        size_t used = strlen(list);
-        snprintf(list + used, sizeof(list) - used, "%s\\%s;", framework, found.cFileName);
-    } while (FindNextFileA(search, &found));
-    FindClose(search);
-    const char *name = "TRUSTED_PLATFORM_ASSEMBLIES", *value = list;
-    return initialize(program, "test", 1, &name, &value, &runtime, &domain);
-}
-
-static unsigned run_program(void)
-{
-    typedef int(STDMETHODCALLTYPE * execute_fn)(void *, unsigned, int, const char **, const char *,
-                                                unsigned *);
-    execute_fn execute =
-        (execute_fn)(void (*)(void))GetProcAddress(coreclr, "coreclr_execute_assembly");
-    const char *arguments[] = {"one", "two", "three"};
-    unsigned result = 0;
-    assert_int_equal(execute(runtime, domain, 3, arguments, program, &result), S_OK);
-    return result;
-}
-
 /* ---- Refusals ---- */
 
 static void a_runtime_that_has_started_is_refused(void **state)
 {
     IHostMemoryManager *manager = create_manager();
     (void)state;
-    assert_int_equal(start_runtime(), S_OK);
+    assert_int_equal(coreclr_start(), S_OK);
     EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_SERVICE_ALREADY_RUNNING));
     imports_read(coreclr, &after);
     assert_true(imports_equal(&before, &after));
     assert_int_equal(statistics_of(manager).Calls.CreateMalloc, 0);
     assert_int_equal(IHostMemoryManager_Release(manager), 0);
-    assert_int_equal(run_program(), 3);
+    assert_int_equal(coreclr_run_program(), 3);
 }
 
 static void a_second_binding_is_refused_and_the_first_stays(void **state)
@@ -121,8 +83,8 @@ static void a_second_binding_is_refused_and_the_first_stays(void **state)
     EXPECT_REF(manager, 3 + 1);
     imports_read(coreclr, &before);
     assert_true(imports_equal(&before, &after));
-    assert_int_equal(start_runtime(), S_OK);
-    assert_int_equal(run_program(), 3);
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
     assert_true(statistics_of(manager).Calls.VirtualAlloc > 50);
 }
 
@@ -193,10 +155,10 @@ static void the_start_is_process_critical_and_the_program_is_not(void **state)
 {
     (void)state;
     recording.last_level = eProcessCritical;
-    assert_int_equal(start_runtime(), S_OK);
+    assert_int_equal(coreclr_start(), S_OK);
     LONG start = recording.allocations[eProcessCritical];
     assert_true(start > 5); /* 84 on 3.1; 2.0 shows an earlier moment of its start only */
-    assert_int_equal(run_program(), 3);
+    assert_int_equal(coreclr_run_program(), 3);
     LONG heap = recording.allocations[eTaskCritical],
          other = recording.allocations[eAppDomainCritical];
     printf("VirtualAlloc: %ld process critical, %ld domain critical, %ld task critical\n", start,
@@ -428,8 +390,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: test_bind_coreclr FRAMEWORK PROGRAM TEST\n");
         return 2;
     }
-    GetFullPathNameA(argv[1], sizeof(framework), framework, NULL); /* the runtime wants no '/' */
-    GetFullPathNameA(argv[2], sizeof(program), program, NULL);
+    coreclr_use(argv[1], argv[2]); /* args.exe: its exit code is the number of its arguments */
     cmocka_set_test_filter(argv[3]);
     int found = 0;
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {

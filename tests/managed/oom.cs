@@ -3,7 +3,7 @@
 // times: a refusal must leave the runtime as it was, and every byte must come back.
 using System;
 
-class Oom
+public class Oom
 {
     const int Rounds = 100;
 
@@ -13,8 +13,9 @@ class Oom
         public byte[] Bytes;
     }
 
-    // Small and large objects in turn: the collector keeps them in different segments.
-    static long Fill()
+    // Small and large objects in turn: the collector keeps them in different segments. Public: a
+    // native host calls it by itself.
+    public static long Fill()
     {
         Block blocks = null;
         long bytes = 0;
