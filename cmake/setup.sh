@@ -12,7 +12,7 @@ packages=(
     mingw-w64-tools # widl
     wine wine64
     clang libclang-rt-14-dev libcmocka-dev
-    clang-format-14 cppcheck
+    clang-format-14 cppcheck spin
     mono-mcs
 )
 cmocka=1.1.5

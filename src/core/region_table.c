@@ -9,6 +9,10 @@
  *   withdraw  clear the slots;  seq + 1, even (release);  only then the OS frees the addresses
  *   find      id from the slot; seq; base and size; seq again
  *
+ * Publish and withdraw hold the region's lock. Publish needs it too: a thread that has read the id
+ * of an earlier life finds the new one as soon as seq is odd, and if it were let in to release it,
+ * the slots would be cleared first and filled afterwards, with an id that stays dead.
+ *
  * If seq was odd and did not change, base and size belong to one life of the region and it was
  * alive at the second look, however old the id was. The loads of base and size are acquire loads so
  * that they cannot move behind the second look at seq (a fence would do, but thread sanitizers do
@@ -23,6 +27,9 @@
  *
  * Between withdraw and the OS call the address is "not found" though the OS still has it; the only
  * ones who could notice are racing with the release of memory that they use.
+ *
+ * tests/model/slot_map.pml is this file and slot_map.c as a model: all interleavings are walked
+ * through, and each of the orders above is shown to be needed.
  */
 #include "core/region_table.h"
 
@@ -167,8 +174,10 @@ os_error region_table_publish(struct region_table *table, uint32_t id,
     atomic_store_explicit(&region->size, snapshot->size, memory_order_release);
     atomic_store_explicit(&region->type, snapshot->type, memory_order_release);
     atomic_store_explicit(&region->protect, snapshot->protect, memory_order_release);
+    os_lock_acquire(&region->lock);
     bump_seq(region);
     slot_map_set(&table->slots, snapshot->base, snapshot->size, id);
+    os_lock_release(&region->lock);
     usage_add(&table->live, 1);
     return OS_OK;
 }
@@ -275,7 +284,7 @@ bool region_table_lock(struct region_table *table, uintptr_t address, struct reg
         }
         struct region *region = &table->regions[id];
         os_lock_acquire(&region->lock);
-        /* Only the holder of the lock turns a live seq, so this settles whether it is the same. */
+        /* Only the holder of the lock turns seq, so this settles whether it is the same life. */
         if (atomic_load_explicit(&region->seq, memory_order_acquire) == seq) {
             *guard = (struct region_guard){
                 .id = id,

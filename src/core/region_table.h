@@ -11,7 +11,7 @@
  *                              \-> page_set   { committed pages }      guarded by the region's lock
  *
  * Takes no lock:         region_table_find, region_table_next
- * Takes one region's:    region_table_lock … region_table_unlock
+ * Takes one region's:    region_table_publish, region_table_lock … region_table_unlock
  * Takes the free list's: region_table_acquire, region_table_recycle (inside no other lock of ours)
  * Lock order: a region's lock, then the free list's; never two regions'.
  */

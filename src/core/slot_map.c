@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * See slot_map.h for the shape. The memory order in one paragraph: ids are stored with release and
- * loaded with acquire, so whoever reads an id also sees the descriptor that was filled before the
- * id was stored. A leaf is published by compare-and-swap with release after the OS has zeroed it,
- * and stays until the map is destroyed, so a reader that got the pointer may always read through it.
+ * See slot_map.h for the shape. The memory order:
+ *
+ * An id is stored with release and loaded with acquire, so whoever reads an id also sees what its
+ * writer did before: the descriptor, filled and its seq odd.
+ *
+ * The clear of a slot, and the store of the next owner's id into it, come from different threads.
+ * They are ordered by the OS: the clear comes before the release of the addresses, the store after
+ * the reservation that got them, and the kernel gives an address away only after it has taken it
+ * back. So the last value of a slot is that of its last owner, and no clear can hit a successor.
+ *
+ * Of two slots, or of a slot and `whole`, a reader may see one as it was and the other as it is. It
+ * uses one answer only, and a region is in `whole` or in slots of a GiB, never in both: to read
+ * `whole` before it was set and the slot after it was cleared takes a moment between two owners.
+ *
+ * A leaf is published by compare-and-swap with release after the OS has zeroed it, and stays until
+ * the map is destroyed, so a reader that got the pointer may always read through it.
  */
 #include "core/slot_map.h"
 
