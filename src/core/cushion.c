@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See cushion.h. Each part is one atomic word: whoever exchanges its address for 0 has to release
- * it, and a part comes back by a compare-and-exchange of 0. Everything is relaxed: nothing is ever
- * read or written behind the addresses.
+ * it, and a part comes back by a compare-and-exchange of 0. Acquire and release there, because a
+ * reservation goes from one thread to another with them; all else is numbers, and relaxed.
  */
 #include "core/cushion.h"
 
@@ -38,7 +38,7 @@ static bool restore_part(struct cushion *cushion, size_t index)
         return false;
     }
     if (!atomic_compare_exchange_strong_explicit(&cushion->parts[index], &missing, base,
-                                                 memory_order_relaxed, memory_order_relaxed)) {
+                                                 memory_order_release, memory_order_relaxed)) {
         release(cushion->os, base); /* another thread was faster */
     }
     return true;
@@ -47,7 +47,7 @@ static bool restore_part(struct cushion *cushion, size_t index)
 /* Give up one part; the bytes that this made free. */
 static size_t give_up_part(struct cushion *cushion, size_t index)
 {
-    uintptr_t base = atomic_exchange_explicit(&cushion->parts[index], 0, memory_order_relaxed);
+    uintptr_t base = atomic_exchange_explicit(&cushion->parts[index], 0, memory_order_acquire);
     if (base == 0 || cushion->os->virtual_free(cushion->os, base, 0, OS_MEM_RELEASE) != OS_OK) {
         return 0; /* an intact reservation cannot be refused; if it is, it is lost */
     }

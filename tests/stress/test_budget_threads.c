@@ -5,14 +5,11 @@
  * half the limit moves all the time, below what is in use as well; then the largest limit is the
  * bound.
  *
- *     test_budget_threads [seconds]     in all, 10 if not given; HOSTMEM_SEED sets the seed
+ *     test_budget_threads [seconds]     in all, 6 if not given; HOSTMEM_SEED sets the seed
  */
-#include "support/random.h"
-#include "support/thread.h"
+#include "support/stress.h"
 
 #include "core/budget.h"
-
-#include <stdatomic.h>
 
 #define THREADS 16
 #define HELD 8
@@ -20,19 +17,8 @@
 #define LIMIT ((size_t)1 << 20) /* small: refused about every second time */
 
 static struct budget budget;
-static uint64_t seed;
-static atomic_bool stop;
 static atomic_size_t granted, refused;
 static bool limit_moves;
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: HOSTMEM_SEED=%" PRIu64 ": %s\n", __FILE__, __LINE__, seed,     \
-                    #condition);                                                                   \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void set_limit(size_t commit)
 {
@@ -42,9 +28,9 @@ static void set_limit(size_t commit)
 
 static void hammer(void *number)
 {
-    struct random random = {seed + (*(size_t *)number + 1) * UINT64_C(0x1000003)};
+    struct random random = stress_random(number);
     size_t held[HELD] = {0}, yes = 0, no = 0;
-    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+    while (!atomic_load_explicit(&stress_stop, memory_order_relaxed)) {
         size_t i = random_below(&random, HELD);
         budget_give_back(&budget, held[i], held[i]);
         held[i] = random_below(&random, 32) * PAGE;
@@ -61,13 +47,13 @@ static void hammer(void *number)
     }
     atomic_fetch_add(&granted, yes);
     atomic_fetch_add(&refused, no);
+    atomic_fetch_add(&stress_rounds, yes + no);
 }
 
-static void sample(void *unused)
+static void sample(void *number)
 {
-    struct random random = {seed};
-    (void)unused;
-    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+    struct random random = stress_random(number);
+    while (!atomic_load_explicit(&stress_stop, memory_order_relaxed)) {
         REQUIRE(usage_current(&budget.commit.used) <= LIMIT);
         REQUIRE(usage_current(&budget.reserve.used) <= LIMIT);
         REQUIRE(budget_available(&budget, BUDGET_PROCESS) <= LIMIT);
@@ -77,47 +63,31 @@ static void sample(void *unused)
     }
 }
 
-static void run(const char *name, bool moves, uint64_t milliseconds)
+static void hammer_or_sample(void *number)
 {
-    static size_t numbers[THREADS];
-    struct thread threads[THREADS], sampler;
+    (*(size_t *)number < THREADS ? hammer : sample)(number);
+}
+
+static void run(const char *name, bool moves)
+{
     budget_init(&budget);
     set_limit(LIMIT);
     limit_moves = moves;
-    atomic_store(&stop, false);
-    for (size_t i = 0; i < THREADS; i++) {
-        numbers[i] = i;
-        thread_start(&threads[i], hammer, &numbers[i]);
-    }
-    thread_start(&sampler, sample, NULL);
-    uint64_t end = thread_milliseconds() + milliseconds;
-    while (thread_milliseconds() < end) {
-#ifdef _WIN32
-        Sleep(10);
-#else
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-#endif
-    }
-    atomic_store(&stop, true);
-    for (size_t i = 0; i < THREADS; i++) {
-        thread_join(&threads[i]);
-    }
-    thread_join(&sampler);
+    stress_run(name, THREADS + 1, hammer_or_sample);
     REQUIRE(usage_peak(&budget.commit.used) <= LIMIT);
     REQUIRE(usage_peak(&budget.reserve.used) <= LIMIT);
     REQUIRE(usage_current(&budget.commit.used) == 0);
     REQUIRE(usage_current(&budget.reserve.used) == 0);
     REQUIRE(budget.overdraft_peak == 0 || moves);
-    printf("%s: %zu granted, %zu refused, peak %zu of %zu\n", name, atomic_load(&granted),
+    printf("    %zu granted, %zu refused, peak %zu of %zu\n", atomic_load(&granted),
            atomic_load(&refused), usage_peak(&budget.commit.used), LIMIT);
     REQUIRE(atomic_load(&granted) > 0 && atomic_load(&refused) > 0);
 }
 
 int main(int argc, char **argv)
 {
-    seed = random_seed("test_budget_threads");
-    uint64_t milliseconds = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000 / 2;
-    run("one limit", false, milliseconds);
-    run("a moving limit", true, milliseconds);
+    stress_start("test_budget_threads", argc, argv, 2);
+    run("one limit", false);
+    run("a moving limit", true);
     return 0;
 }

@@ -4,73 +4,18 @@
  * nobody has, and on one block map. What a thread owns it knows exactly, and everything it is told
  * about that must be true at every moment; in the end everything has been given back.
  *
- *     test_threads [seconds]      for all tests together, 10 if not given; HOSTMEM_SEED sets the seed
+ *     test_threads [seconds]      for all tests together, 6 if not given; HOSTMEM_SEED sets the seed
  */
-#include "support/random.h"
-#include "support/thread.h"
+#include "support/stress.h"
 
 #include "core/block_map.h"
 #include "core/virtual_memory.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #define THREADS 4
 #define PAGE ((size_t)4096)
 #define SLOT ((size_t)65536)
-
-static uint64_t seed;
-static uint64_t milliseconds; /* per test */
-static atomic_bool stop;
-static atomic_size_t rounds;
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: HOSTMEM_SEED=%" PRIu64 ": %s\n", __FILE__, __LINE__, seed,     \
-                    #condition);                                                                   \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static void require_sound(const char *fault)
-{
-    if (fault != NULL) {
-        fprintf(stderr, "HOSTMEM_SEED=%" PRIu64 ": %s\n", seed, fault);
-        abort();
-    }
-}
-
-/* Run `body` in every thread, with its number, until the time is up. */
-static void run_threads(const char *name, void (*body)(void *number))
-{
-    static size_t numbers[THREADS];
-    struct thread threads[THREADS];
-    atomic_store(&stop, false);
-    atomic_store(&rounds, 0);
-    for (size_t i = 0; i < THREADS; i++) {
-        numbers[i] = i;
-        thread_start(&threads[i], body, &numbers[i]);
-    }
-    uint64_t end = thread_milliseconds() + milliseconds;
-    while (thread_milliseconds() < end) {
-#ifdef _WIN32
-        Sleep(10);
-#else
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-#endif
-    }
-    atomic_store(&stop, true);
-    for (size_t i = 0; i < THREADS; i++) {
-        thread_join(&threads[i]);
-    }
-    printf("%s: %zu rounds\n", name, atomic_load(&rounds));
-}
-
-static struct random random_of(void *number)
-{
-    return (struct random){seed + (*(size_t *)number + 1) * UINT64_C(0x1000003)};
-}
 
 /* ---- one virtual memory ---- */
 
@@ -119,7 +64,7 @@ static void holding_verify(const struct holding *holding, struct random *random)
     REQUIRE(guard.base == holding->base && guard.pages->committed == pages);
     size_t page = random_below(random, holding->page_count);
     REQUIRE(page_set_count(guard.pages, page, page + 1) == holding->committed[page]);
-    require_sound(page_set_check(guard.pages, guard.page_count));
+    stress_require_sound(page_set_check(guard.pages, guard.page_count));
     region_table_unlock(&memory.regions, &guard);
     if (holding->committed[page]) { /* the memory itself: last written by whoever committed it */
         *(volatile uintptr_t *)(holding->base + page * PAGE) = holding->base;
@@ -163,7 +108,7 @@ static void look_at_others(struct random *random)
     }
     if (region_table_lock(&memory.regions, address, &guard)) {
         REQUIRE(address - guard.base < guard.size && guard.page_count == guard.size / PAGE);
-        require_sound(page_set_check(guard.pages, guard.page_count));
+        stress_require_sound(page_set_check(guard.pages, guard.page_count));
         region_table_unlock(&memory.regions, &guard);
     }
     if (random_one_in(random, 64)) {
@@ -177,10 +122,10 @@ static void look_at_others(struct random *random)
 
 static void own_and_hand_on(void *number)
 {
-    struct random random = random_of(number);
+    struct random random = stress_random(number);
     struct holding *owned[OWNED] = {0};
     size_t done = 0;
-    for (; !atomic_load(&stop); done++) {
+    for (; !atomic_load(&stress_stop); done++) {
         struct holding **place = &owned[random_below(&random, OWNED)];
         if (*place == NULL) {
             *place = holding_new(&random);
@@ -211,7 +156,7 @@ static void own_and_hand_on(void *number)
             holding_release(owned[i]);
         }
     }
-    atomic_fetch_add(&rounds, done);
+    atomic_fetch_add(&stress_rounds, done);
 }
 
 /* The ids that a table with no live region can still hand out, all of which must come from its free
@@ -229,14 +174,14 @@ static void require_no_id_lost(struct region_table *table)
 static void test_virtual_memory(void)
 {
     REQUIRE(virtual_memory_create(&memory, os_system()) == OS_OK);
-    run_threads("virtual memory", own_and_hand_on);
+    stress_run("virtual memory", THREADS, own_and_hand_on);
     for (size_t i = 0; i < MAILBOXES; i++) {
         struct holding *left = atomic_exchange(&mailboxes[i], NULL);
         if (left != NULL) {
             holding_release(left);
         }
     }
-    require_sound(virtual_memory_check(&memory));
+    stress_require_sound(virtual_memory_check(&memory));
     REQUIRE(usage_current(&memory.reserved) == 0 && usage_current(&memory.committed) == 0);
     REQUIRE(usage_current(&memory.regions.live) == 0);
     require_no_id_lost(&memory.regions);
@@ -294,11 +239,11 @@ static void walk(void)
 
 static void publish_and_look(void *number)
 {
-    struct random random = random_of(number);
+    struct random random = stress_random(number);
     size_t thread = *(size_t *)number, done = 0;
     size_t sizes[PLACES] = {0};
     struct region_snapshot region;
-    for (; !atomic_load(&stop); done++) {
+    for (; !atomic_load(&stress_stop); done++) {
         size_t place = random_below(&random, PLACES);
         uintptr_t base = place_address(thread, place);
         if (place % STAY != 0) {
@@ -330,7 +275,7 @@ static void publish_and_look(void *number)
             withdraw(place_address(thread, place), false);
         }
     }
-    atomic_fetch_add(&rounds, done);
+    atomic_fetch_add(&stress_rounds, done);
 }
 
 static void test_region_table(void)
@@ -342,15 +287,15 @@ static void test_region_table(void)
             publish(place_address(i % THREADS, i / THREADS), 2 * SLOT);
         }
     }
-    run_threads("region table", publish_and_look);
+    stress_run("region table", THREADS, publish_and_look);
     walk();
-    require_sound(region_table_check(&table, 2 * SLOT * THREADS * PLACES / STAY, 0));
+    stress_require_sound(region_table_check(&table, 2 * SLOT * THREADS * PLACES / STAY, 0));
     for (size_t i = 0; i < THREADS * PLACES; i++) {
         if (i / THREADS % STAY == 0) {
             withdraw(place_address(i % THREADS, i / THREADS), false);
         }
     }
-    require_sound(region_table_check(&table, 0, 0));
+    stress_require_sound(region_table_check(&table, 0, 0));
     require_no_id_lost(&table);
     region_table_destroy(&table);
     REQUIRE(usage_current(&table_memory.committed) == 0);
@@ -369,7 +314,7 @@ static void jump_or_walk(void *number)
 {
     struct region_snapshot region;
     size_t done = 0;
-    for (; !atomic_load(&stop); done++) {
+    for (; !atomic_load(&stress_stop); done++) {
         if (*(size_t *)number == 0) {
             publish(LOW, SLOT);
             withdraw(LOW, false);
@@ -390,7 +335,7 @@ static void jump_or_walk(void *number)
             REQUIRE(region.base == MIDDLE);
         }
     }
-    atomic_fetch_add(&rounds, done);
+    atomic_fetch_add(&stress_rounds, done);
 }
 
 static void test_jumping_id(void)
@@ -398,8 +343,8 @@ static void test_jumping_id(void)
     table_memory = (struct table_memory){.os = os_system()};
     REQUIRE(region_table_create(&table, &table_memory) == OS_OK);
     publish(MIDDLE, SLOT);
-    run_threads("jumping id", jump_or_walk);
-    require_sound(region_table_check(&table, SLOT, 0));
+    stress_run("jumping id", THREADS, jump_or_walk);
+    stress_require_sound(region_table_check(&table, SLOT, 0));
     REQUIRE(table.used_count == 3);
     region_table_destroy(&table);
 }
@@ -422,11 +367,11 @@ static uintptr_t block_address(size_t thread, size_t block)
 
 static void add_and_remove(void *number)
 {
-    struct random random = random_of(number);
+    struct random random = stress_random(number);
     size_t thread = *(size_t *)number, done = 0;
     bool *live = calloc(BLOCKS, sizeof(*live));
     REQUIRE(live != NULL);
-    for (; !atomic_load(&stop); done++) {
+    for (; !atomic_load(&stress_stop); done++) {
         size_t block = random_below(&random, BLOCKS);
         uintptr_t address = block_address(thread, block);
         REQUIRE(block_map_contains(&map, address) == live[block]);
@@ -455,14 +400,14 @@ static void add_and_remove(void *number)
         REQUIRE(block_map_remove(&map, block_address(thread, block)) == live[block]);
     }
     free(live);
-    atomic_fetch_add(&rounds, done);
+    atomic_fetch_add(&stress_rounds, done);
 }
 
 static void test_block_map(void)
 {
     table_memory = (struct table_memory){.os = os_system()};
     block_map_init(&map, &table_memory);
-    run_threads("block map", add_and_remove);
+    stress_run("block map", THREADS, add_and_remove);
     uintptr_t left = atomic_load(&contested);
     REQUIRE(block_map_next(&map, 0) == left);
     if (left != 0) {
@@ -477,8 +422,7 @@ static void test_block_map(void)
 
 int main(int argc, char **argv)
 {
-    seed = random_seed("test_threads");
-    milliseconds = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000 / 4;
+    stress_start("test_threads", argc, argv, 4);
     test_virtual_memory();
     test_region_table();
     test_jumping_id();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads for tests, on both systems: start, join, and a clock of whole milliseconds.
+ * Threads for tests, on both systems: start, join, sleep, and a clock of whole milliseconds.
  */
 #ifndef HOSTMEM_TESTS_THREAD_H
 #define HOSTMEM_TESTS_THREAD_H
@@ -75,6 +75,17 @@ static inline uint64_t thread_milliseconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+#endif
+}
+
+static inline void thread_sleep(unsigned milliseconds)
+{
+#ifdef _WIN32
+    Sleep(milliseconds);
+#else
+    nanosleep(&(struct timespec){.tv_sec = milliseconds / 1000,
+                                 .tv_nsec = (long)(milliseconds % 1000) * 1000000},
+              NULL);
 #endif
 }
 
