@@ -55,7 +55,7 @@ struct host_memory_manager {
     DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no events */
     HANDLE room_made;     /* auto reset: memory was given back */
     HANDLE shut_down;     /* manual reset */
-    LONG waiters;         /* for room; Interlocked only */
+    atomic_uint waiters;  /* for room */
     /* On lines of their own: every call writes here. */
     _Alignas(64) _Atomic UINT64 calls[METHOD_COUNT];
     _Atomic UINT64 foreign_virtual_free;

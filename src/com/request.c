@@ -31,9 +31,9 @@ static void wait_for_room(struct host_memory_manager *manager, ULONGLONG millise
 {
     const HANDLE handles[] = {manager->shut_down, manager->room_made};
     DWORD timeout = milliseconds < LOOK_AGAIN_MS ? (DWORD)milliseconds : LOOK_AGAIN_MS;
-    InterlockedIncrement(&manager->waiters);
+    atomic_fetch_add(&manager->waiters, 1);
     WaitForMultipleObjects(ARRAYSIZE(handles), handles, FALSE, timeout);
-    InterlockedDecrement(&manager->waiters);
+    atomic_fetch_sub(&manager->waiters, 1);
 }
 
 bool request_again(struct request *request, os_error *error)
@@ -79,7 +79,8 @@ HRESULT request_end(struct request *request, os_error error)
 
 void request_room_was_made(struct host_memory_manager *manager)
 {
-    if (InterlockedCompareExchange(&manager->waiters, 0, 0) != 0) {
+    /* No more than a look: who begins to wait at this moment looks again by itself. */
+    if (atomic_load_explicit(&manager->waiters, memory_order_relaxed) != 0) {
         SetEvent(manager->room_made);
     }
 }

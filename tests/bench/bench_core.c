@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the portable core itself costs, natively: lookups, publishing, page sets, and the memory it
+ * takes for itself. There is no raw side; the numbers are ns per operation, the median of 31 runs.
+ *
+ *     bench_core [--json FILE]
+ */
+#include "bench.h"
+
+#include "core/virtual_memory.h"
+#include "support/random.h"
+
+#include <string.h>
+
+#define RUNS BENCH_PAIRS
+#define PAGE ((size_t)4096)
+#define SLOT ((uintptr_t)65536)
+#define FIRST ((uintptr_t)1 << 32)
+#define LOOKUPS ((size_t)1 << 16)
+
+static struct table_memory memory;
+static struct region_table table;
+static uintptr_t addresses[LOOKUPS];
+static size_t sum; /* keeps the compiler from dropping what it could do without */
+
+static void require(bool condition)
+{
+    if (!condition) {
+        fprintf(stderr, "out of memory\n");
+        exit(1);
+    }
+}
+
+/* The median time of body(), which does `operations`. */
+static double median(void (*body)(void), size_t operations)
+{
+    double times[RUNS];
+    body();
+    for (int i = 0; i < RUNS; i++) {
+        double start = bench_now();
+        body();
+        times[i] = (bench_now() - start) / (double)operations;
+    }
+    return bench_median(times, RUNS);
+}
+
+/* ---- lookups ---- */
+
+static void publish(uintptr_t base, size_t size)
+{
+    const struct region_snapshot region = {.base = base, .size = size};
+    uint32_t id = region_table_acquire(&table);
+    require(id != 0 && region_table_publish(&table, id, &region, false) == OS_OK);
+}
+
+static void withdraw(uintptr_t base)
+{
+    struct region_guard guard;
+    require(region_table_lock(&table, base, &guard));
+    region_table_withdraw(&table, &guard);
+    region_table_discard(&table, &guard);
+}
+
+static void find_independent(void)
+{
+    struct region_snapshot region;
+    for (size_t i = 0; i < LOOKUPS; i++) {
+        sum += region_table_find(&table, addresses[i], &region) ? region.base : 0;
+    }
+}
+
+/* Where to look next depends on what was found. */
+static void find_dependent(void)
+{
+    struct region_snapshot region = {0};
+    size_t next = 0;
+    for (size_t i = 0; i < LOOKUPS; i++) {
+        region_table_find(&table, addresses[next], &region);
+        next = (i * 40503 + (region.base & 1)) % LOOKUPS;
+    }
+    sum += next;
+}
+
+static void measure_lookups(size_t count)
+{
+    struct random random = {1};
+    static size_t live;
+    for (; live < count; live++) {
+        publish(FIRST + live * SLOT, SLOT);
+    }
+    for (size_t i = 0; i < LOOKUPS; i++) {
+        addresses[i] = FIRST + random_below(&random, live) * SLOT + random_below(&random, SLOT);
+    }
+    bench_print_value("find, independent", live, median(find_independent, LOOKUPS), "ns");
+    bench_print_value("find, dependent", live, median(find_dependent, LOOKUPS), "ns");
+    bench_print_value("tables per region of one commit run", live,
+                      (double)usage_current(&memory.committed) / (double)live, "bytes");
+}
+
+/* ---- publish and withdraw ---- */
+
+static size_t region_bytes;
+
+static void publish_and_withdraw(void)
+{
+    publish(FIRST, region_bytes);
+    withdraw(FIRST);
+}
+
+static void measure_publish(const char *row, size_t bytes)
+{
+    region_bytes = bytes;
+    bench_print_value(row, 1, median(publish_and_withdraw, 1), "ns");
+}
+
+/* ---- page sets ---- */
+
+#define SET_PAGES ((size_t)1 << 18) /* a region of 1 GiB */
+#define MARKS ((size_t)1 << 12)
+
+static struct page_set set;
+
+static void mark(size_t page)
+{
+    require(page_set_prepare(&set, SET_PAGES, page, page + 1, true, &memory));
+    page_set_mark(&set, page, page + 1);
+}
+
+static void clear(size_t page)
+{
+    require(page_set_prepare(&set, SET_PAGES, page, page + 1, false, &memory));
+    page_set_clear(&set, SET_PAGES, page, page + 1, &memory);
+}
+
+static void grow_and_shrink(void)
+{
+    for (size_t i = 0; i < MARKS; i++) {
+        mark(i);
+    }
+    for (size_t i = MARKS; i-- > 0;) {
+        clear(i);
+    }
+}
+
+static void random_pages(void)
+{
+    for (size_t i = 0; i < MARKS; i++) {
+        mark(i * 40503 % SET_PAGES);
+    }
+    for (size_t i = 0; i < MARKS; i++) {
+        clear(i * 40503 % SET_PAGES);
+    }
+}
+
+static void every_second(void)
+{
+    for (size_t i = 0; i < MARKS; i++) {
+        mark(2 * i);
+    }
+    for (size_t i = 0; i < MARKS; i++) {
+        clear(2 * i);
+    }
+}
+
+/* What the page set of a region takes when single pages all over it are committed. */
+static void measure_scattered(void)
+{
+    const size_t pages = ((size_t)256 << 30) / PAGE, scattered = (size_t)1 << 20;
+    struct random random = {2};
+    size_t before = usage_current(&memory.committed);
+    struct page_set large;
+    page_set_init(&large, pages);
+    for (size_t i = 0; i < scattered; i++) {
+        size_t page = random_below(&random, pages);
+        require(page_set_prepare(&large, pages, page, page + 1, true, &memory));
+        page_set_mark(&large, page, page + 1);
+    }
+    size_t bytes = usage_current(&memory.committed) - before;
+    bench_print_value("tables, 256 GiB with 1 Mi single pages", 1, (double)bytes / (1 << 20),
+                      "MiB");
+    bench_print_value("tables per committed MiB there", 1,
+                      (double)bytes / ((double)large.committed * PAGE / (1 << 20)), "bytes");
+    page_set_dispose(&large, pages, &memory);
+}
+
+int main(int argc, char **argv)
+{
+    bench_open("The core", argc == 3 && strcmp(argv[1], "--json") == 0 ? argv[2] : NULL);
+    memory.os = os_system();
+    require(region_table_create(&table, &memory) == OS_OK);
+    measure_publish("publish+withdraw 64 KiB", 64 << 10);
+    measure_publish("publish+withdraw 1 MiB", 1 << 20);
+    measure_publish("publish+withdraw 1 GiB", (size_t)1 << 30);
+    measure_publish("publish+withdraw 256 GiB", (size_t)256 << 30);
+    measure_lookups(1000);
+    measure_lookups(65536);
+    measure_lookups((size_t)1 << 20);
+    page_set_init(&set, SET_PAGES);
+    bench_print_value("page set, growing, mark+clear", 1, median(grow_and_shrink, MARKS), "ns");
+    bench_print_value("page set, random pages, mark+clear", 1, median(random_pages, MARKS), "ns");
+    bench_print_value("page set, every second, mark+clear", 1, median(every_second, MARKS), "ns");
+    page_set_dispose(&set, SET_PAGES, &memory);
+    measure_scattered();
+    region_table_destroy(&table);
+    bench_close();
+    return sum == 1; /* never */
+}
