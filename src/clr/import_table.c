@@ -3,7 +3,8 @@
  * An image lists its imports by DLL: one descriptor each, with two parallel arrays. The name table
  * keeps the names, the address table (the slots) is what the loader filled and the code calls
  * through. Every offset is checked against SizeOfImage before it is followed: the image was
- * accepted by the loader, but not every loader checks what it does not need.
+ * accepted by the loader, but not every loader checks what it does not need. Nor do they check that
+ * entries are aligned, so entries are copied; a slot that is not, no code could call through safely.
  */
 #include "import_table.h"
 
@@ -24,6 +25,15 @@ static const void *image_bytes(const struct image *image, size_t offset, size_t 
         return NULL;
     }
     return image->base + offset;
+}
+
+static BOOL image_read(const struct image *image, size_t offset, void *entry, size_t size)
+{
+    const void *bytes = image_bytes(image, offset, size);
+    if (bytes) {
+        memcpy(entry, bytes, size);
+    }
+    return bytes != NULL;
 }
 
 static const char *image_string(const struct image *image, size_t offset)
@@ -67,18 +77,19 @@ static HRESULT collect_from_dll(const struct image *image, size_t names, size_t 
                                 import_chooser *choose, void *context, struct import_slots *slots)
 {
     for (;; names += sizeof(IMAGE_THUNK_DATA), addresses += sizeof(IMAGE_THUNK_DATA)) {
-        const IMAGE_THUNK_DATA *entry = image_bytes(image, names, sizeof(*entry));
+        IMAGE_THUNK_DATA entry;
         const void *slot = image_bytes(image, addresses, sizeof(import_function));
-        if (!entry || !slot) {
+        if (!image_read(image, names, &entry, sizeof(entry)) || !slot ||
+            (uintptr_t)slot % sizeof(import_function) != 0) {
             return BAD_IMAGE;
         }
-        if (entry->u1.AddressOfData == 0) {
+        if (entry.u1.AddressOfData == 0) {
             return S_OK;
         }
-        if (IMAGE_SNAP_BY_ORDINAL(entry->u1.Ordinal)) {
+        if (IMAGE_SNAP_BY_ORDINAL(entry.u1.Ordinal)) {
             continue;
         }
-        const char *name = image_string(image, (size_t)entry->u1.AddressOfData +
+        const char *name = image_string(image, (size_t)entry.u1.AddressOfData +
                                                    offsetof(IMAGE_IMPORT_BY_NAME, Name));
         if (!name) {
             return BAD_IMAGE;
@@ -112,17 +123,17 @@ HRESULT import_table_collect(HMODULE module, import_chooser *choose, void *conte
         return S_OK; /* a module without imports */
     }
     for (size_t offset = directory->VirtualAddress;; offset += sizeof(IMAGE_IMPORT_DESCRIPTOR)) {
-        const IMAGE_IMPORT_DESCRIPTOR *dll = image_bytes(&image, offset, sizeof(*dll));
-        if (!dll) {
+        IMAGE_IMPORT_DESCRIPTOR dll;
+        if (!image_read(&image, offset, &dll, sizeof(dll))) {
             return BAD_IMAGE;
         }
-        if (dll->Name == 0) {
+        if (dll.Name == 0) {
             return S_OK;
         }
-        if (dll->OriginalFirstThunk == 0) {
+        if (dll.OriginalFirstThunk == 0) {
             continue;
         }
-        HRESULT hr = collect_from_dll(&image, dll->OriginalFirstThunk, dll->FirstThunk, choose,
+        HRESULT hr = collect_from_dll(&image, dll.OriginalFirstThunk, dll.FirstThunk, choose,
                                       context, slots);
         if (hr != S_OK) {
             return hr;

@@ -89,11 +89,11 @@ void region_table_destroy(struct region_table *table)
     }
     if (table->regions != NULL) {
         table_memory_release(table->memory, table->regions,
-                             table->committed_count * sizeof(*table->regions));
+                             table->region_count * sizeof(*table->regions));
     }
     if (table->pages != NULL) {
         table_memory_release(table->memory, table->pages,
-                             table->committed_count * sizeof(*table->pages));
+                             table->ready_count * sizeof(*table->pages));
     }
     slot_map_destroy(&table->slots);
 }
@@ -102,19 +102,22 @@ void region_table_destroy(struct region_table *table)
 
 static bool grow_locked(struct region_table *table)
 {
-    size_t first = table->committed_count;
-    if (first + GROW_BY > MAX_REGIONS || !table_memory_commit(table->memory, &table->regions[first],
-                                                              GROW_BY * sizeof(*table->regions))) {
+    size_t end = table->ready_count + GROW_BY;
+    if (end > MAX_REGIONS) {
         return false;
     }
-    if (!table_memory_commit(table->memory, &table->pages[first],
+    if (table->region_count < end) { /* else an attempt before has failed at the second step */
+        if (!table_memory_commit(table->memory, &table->regions[table->region_count],
+                                 GROW_BY * sizeof(*table->regions))) {
+            return false;
+        }
+        table->region_count = end;
+    }
+    if (!table_memory_commit(table->memory, &table->pages[table->ready_count],
                              GROW_BY * sizeof(*table->pages))) {
-        /* The descriptors stay committed behind committed_count; the next attempt commits the same
-         * pages again, which costs the OS nothing: take them out of the count. */
-        usage_subtract(&table->memory->committed, GROW_BY * sizeof(*table->regions));
         return false;
     }
-    table->committed_count = first + GROW_BY;
+    table->ready_count = end;
     return true;
 }
 
@@ -126,7 +129,7 @@ uint32_t region_table_acquire(struct region_table *table)
         id = table->free_head;
         table->free_head = table->regions[id].next_free;
         table->free_tail = table->free_head == 0 ? 0 : table->free_tail;
-    } else if (table->used_count < table->committed_count || grow_locked(table)) {
+    } else if (table->used_count < table->ready_count || grow_locked(table)) {
         id = table->used_count++;
     }
     os_lock_release(&table->free_lock);

@@ -29,8 +29,9 @@ struct region_table {
     struct slot_map slots;
     struct region *regions; /* by id; 0 is no region */
     struct page_set *pages; /* by id */
-    size_t committed_count; /* ids that have memory behind them; guarded by free_lock */
-    uint32_t used_count;    /* ids handed out so far, 0 included; guarded by free_lock */
+    size_t region_count;    /* ids with a descriptor behind them; guarded by free_lock, */
+    size_t ready_count;     /* as are those that have a page set as well, */
+    uint32_t used_count;    /* and those handed out so far, 0 included */
     uint32_t free_head;     /* first in, first out, so that an id rests before its next use; */
     uint32_t free_tail;     /* guarded by free_lock */
     struct os_lock free_lock;

@@ -99,7 +99,7 @@ static BOOL parse_size(const WCHAR *text, UINT64 *size)
         number = 10 * number + digit;
     }
     static const WCHAR units[] = L"KMG";
-    const WCHAR *unit = *rest ? wcschr(units, towupper(*rest)) : NULL;
+    const WCHAR *unit = *rest ? wcschr(units, (WCHAR)towupper((wint_t)*rest)) : NULL;
     int shift = unit ? 10 * (int)(unit - units + 1) : 0;
     if (rest == text || (*rest && (!unit || rest[1])) || number > UINT64_MAX >> shift) {
         return FALSE;

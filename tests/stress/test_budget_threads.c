@@ -7,13 +7,13 @@
  *
  *     test_budget_threads [seconds]     in all, 6 if not given; HOSTMEM_SEED sets the seed
  */
+#include "support/sizes.h"
 #include "support/stress.h"
 
 #include "core/budget.h"
 
 #define THREADS 16
 #define HELD 8
-#define PAGE ((size_t)4096)
 #define LIMIT ((size_t)1 << 20) /* small: refused about every second time */
 
 static struct budget budget;

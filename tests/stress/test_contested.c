@@ -8,13 +8,12 @@
  *
  *     test_contested [seconds]      HOSTMEM_SEED sets the seed
  */
+#include "support/sizes.h"
 #include "support/stress.h"
 
 #include "core/region_table.h"
 
 #define THREADS 4
-#define PAGE ((size_t)4096)
-#define SLOT ((size_t)65536)
 #define FIRST ((uintptr_t)0x10000000)
 #define PLACES 2
 

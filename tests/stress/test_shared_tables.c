@@ -5,6 +5,7 @@
  *
  *     test_shared_tables [seconds]      HOSTMEM_SEED sets the seed
  */
+#include "support/sizes.h"
 #include "support/stress.h"
 
 #include "core/cushion.h"
@@ -14,7 +15,6 @@
 #include <string.h>
 
 #define THREADS 4
-#define SLOT ((size_t)65536)
 
 static struct table_memory table_memory;
 

@@ -6,6 +6,7 @@
  *
  *     test_threads [seconds]      for all tests together, 6 if not given; HOSTMEM_SEED sets the seed
  */
+#include "support/sizes.h"
 #include "support/stress.h"
 
 #include "core/block_map.h"
@@ -14,8 +15,6 @@
 #include <string.h>
 
 #define THREADS 4
-#define PAGE ((size_t)4096)
-#define SLOT ((size_t)65536)
 
 /* ---- one virtual memory ---- */
 

@@ -153,11 +153,23 @@ static void *fake_table_reserve(const struct os *os, size_t size)
         }
         size_t pages = (size + PAGE_BYTES - 1) / PAGE_BYTES;
         fake->tables = realloc(fake->tables, (fake->table_count + 1) * sizeof(*fake->tables));
-        fake->tables[fake->table_count++] =
-            (struct fake_table){base, pages, fake_allocate(pages, sizeof(bool))};
+        fake->tables[fake->table_count++] = (struct fake_table){.base = base, .page_count = pages};
     }
     leave(fake, FAKE_TABLE_RESERVE, base != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY);
     return base;
+}
+
+/* Tables are large, and committed from the front. */
+static void know_pages(struct fake_table *table, size_t count)
+{
+    if (count > table->known_count) {
+        table->committed = realloc(table->committed, count * sizeof(*table->committed));
+        if (table->committed == NULL) {
+            fake_broken("out of memory");
+        }
+        memset(table->committed + table->known_count, false, count - table->known_count);
+        table->known_count = count;
+    }
 }
 
 static bool fake_table_commit(const struct os *os, void *address, size_t size)
@@ -179,6 +191,7 @@ static bool fake_table_commit(const struct os *os, void *address, size_t size)
         if (count > table[i].page_count - first) {
             fake_broken("a commit past the end of a table");
         }
+        know_pages(&table[i], first + count);
         memset(&table[i].committed[first], true, count);
 #ifdef _WIN32
         if (VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE) == NULL) {
@@ -313,7 +326,7 @@ size_t fake_os_table_committed(const struct fake_os *fake)
 {
     size_t pages = 0;
     for (size_t i = 0; i < fake->table_count; i++) {
-        for (size_t page = 0; page < fake->tables[i].page_count; page++) {
+        for (size_t page = 0; page < fake->tables[i].known_count; page++) {
             pages += fake->tables[i].committed[page];
         }
     }

@@ -64,7 +64,8 @@ struct fake_region {
 struct fake_table {
     char *base;
     size_t page_count;
-    bool *committed;
+    bool *committed; /* of the first known_count pages, the rest is not */
+    size_t known_count;
 };
 
 struct fake_os {

@@ -13,13 +13,7 @@
 
 #include <cmocka.h>
 
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
-#define GIB ((size_t)1 << 30)
-#define PAGE ((size_t)4096)
-#define SLOT ((size_t)65536)
-
-#define POISON ((uintptr_t)0xDEADDEADu)
+#include "support/sizes.h"
 
 /* A check of the code under test that returns NULL, or what is wrong. */
 #define assert_sound(fault)                                                                        \

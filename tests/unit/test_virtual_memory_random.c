@@ -1,337 +1,64 @@
 /* SPDX-License-Identifier: MIT
  *
- * A million random operations, sensible and senseless, on a virtual memory over one fake OS, and the
- * same calls raw on its twin: error, result and every page must be the same, but for the frees of
- * foreign memory, which must not reach the OS. A second pass lets random calls fail on the way; a
- * failed operation is not made on the twin, so it must not have changed anything.
+ * A million random operations of support/twin_operations.h. A second pass lets random calls fail on
+ * the way.
  *
  * HOSTMEM_OPERATIONS sets the number of operations, HOSTMEM_CHECK_EVERY after how many of them all
  * figures are compared; with the seed and 1 a failure is found where it happens.
  */
-#include "support/fake_os.h"
 #include "support/random.h"
+#include "support/twin_operations.h"
 #include "support/unit.h"
 
-#include "core/virtual_memory.h"
-
 #define OPERATIONS 500000 /* per pass */
-#define MAX_LIVE 40
 
-static struct fake_os fake;
-static struct fake_os twin;
-static struct virtual_memory memory;
 static struct random random_state;
 static uint64_t seed;
-static size_t operation;
-static bool inject;
+static size_t operations;
 
-#define fail_here(what)                                                                            \
-    fail_msg("HOSTMEM_SEED=%" PRIu64 ", operation %lu: %s", seed, (unsigned long)operation, what)
-
-static size_t below(size_t bound)
+static size_t choose(size_t bound)
 {
     return random_below(&random_state, bound);
 }
 
-static bool one_in(size_t times)
-{
-    return random_one_in(&random_state, times);
-}
-
-static void compare_everything(void)
-{
-    size_t reserved, committed, by_table = POISON, by_os = POISON;
-    const char *fault = virtual_memory_check(&memory);
-    if (fault != NULL) {
-        fail_here(fault);
-    }
-    if (fake_os_picture(&fake) != fake_os_picture(&twin)) {
-        fail_here("the OS and its twin differ");
-    }
-    fake_os_totals(&twin, &reserved, &committed);
-    if (usage_current(&memory.reserved) != reserved) {
-        fail_here("reserved bytes");
-    }
-    virtual_memory_measure(&memory, &by_table, &by_os);
-    if (usage_current(&memory.committed) != committed || by_table != committed ||
-        by_os != committed) {
-        fail_here("committed bytes");
-    }
-}
-
-/* Whether the operation that just returned failed because it was made to. */
-static bool was_injected(os_error error)
-{
-    enum fake_kind kind = fake.failed_kind;
-    bool failed = kind != FAKE_ANY_KIND;
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-    if (failed) {
-        os_error expected =
-            kind < FAKE_TABLE_RESERVE ? FAKE_COMMITMENT_LIMIT : OS_NOT_ENOUGH_MEMORY;
-        if (error != expected) {
-            fail_here("the wrong error for an injected failure");
-        }
-    }
-    return failed;
-}
-
-static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t protect)
-{
-    uintptr_t result = POISON, twin_result = POISON;
-    os_error error =
-        virtual_memory_alloc(&memory, address, size, type, protect, BUDGET_TASK, &result);
-    if (!was_injected(error)) {
-        os_error twin_error =
-            twin.os.virtual_alloc(&twin.os, address, size, type, protect, &twin_result);
-        if (error != twin_error) {
-            fail_here("an allocation's error is not the one of the OS");
-        }
-    }
-    if (result != twin_result) {
-        fail_here("an allocation's result is not the one of the OS");
-    }
-}
-
-static void call_free(uintptr_t address, size_t size, uint32_t type)
-{
-    const struct fake_region *region = fake_os_region(&fake, address);
-    bool foreign = region == NULL || region->foreign ||
-                   (type == OS_MEM_RELEASE && address - region->base >= PAGE);
-    size_t calls = fake_os_calls(&fake);
-    os_error error = virtual_memory_free(&memory, address, size, type);
-    if (foreign) {
-        fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-        if (error != HM_FOREIGN || fake_os_calls(&fake) != calls) {
-            fail_here("a foreign free is not refused");
-        }
-    } else if (!was_injected(error) &&
-               error != twin.os.virtual_free(&twin.os, address, size, type)) {
-        fail_here("a free's error is not the one of the OS");
-    }
-}
-
-/* ---- what to do it with ---- */
-
-static size_t some_size(void)
-{
-    switch (below(8)) {
-    case 0:
-        return 1 + below(3 * PAGE);
-    case 1:
-        return PAGE * (1 + below(8));
-    case 2:
-        return PAGE_SET_INLINE_PAGES * PAGE - PAGE + below(3 * PAGE); /* where the form changes */
-    case 3:
-        return 1 + below(8 * MIB);
-    default:
-        return 1 + below(16 * SLOT);
-    }
-}
-
-static uintptr_t anywhere(void)
-{
-    uintptr_t span = fake.os.max_address - fake.lowest;
-    return one_in(20) ? (uintptr_t)random_next(&random_state)
-                      : fake.lowest + (uintptr_t)(random_next(&random_state) % span);
-}
-
-/* An address in, or near, a random region; *size is what is left of the region from there. */
-static uintptr_t near_a_region(size_t *size)
-{
-    *size = PAGE;
-    if (fake.region_count == 0 || one_in(50)) {
-        return anywhere();
-    }
-    const struct fake_region *region = fake.regions[below(fake.region_count)];
-    size_t bytes = region->page_count * PAGE;
-    size_t offset = one_in(8) ? 0 : below(bytes + (one_in(20) ? SLOT : 0));
-    offset = one_in(2) ? offset & ~(PAGE - 1) : offset;
-    *size = offset < bytes ? bytes - offset : PAGE;
-    return region->base + offset;
-}
-
-static size_t part_of(size_t left)
-{
-    switch (below(8)) {
-    case 0:
-        return left;
-    case 1:
-        return left + below(2 * PAGE);
-    case 2:
-        return 1 + below(left);
-    default:
-        return 1 + below(left < 8 * PAGE ? left : 8 * PAGE);
-    }
-}
-
-static void reserve(void)
-{
-    static const uint32_t types[] = {OS_MEM_RESERVE,
-                                     OS_MEM_RESERVE,
-                                     OS_MEM_COMMIT,
-                                     OS_MEM_RESERVE | OS_MEM_COMMIT,
-                                     OS_MEM_RESERVE | OS_MEM_TOP_DOWN,
-                                     OS_MEM_RESERVE | FAKE_MEM_WRITE_WATCH};
-    size_t left;
-    uint32_t type = types[below(sizeof(types) / sizeof(types[0]))];
-    uintptr_t address = one_in(4) ? near_a_region(&left) : one_in(8) ? anywhere() : 0;
-    size_t size = some_size();
-    if (one_in(4000)) { /* now and then a large one, and then for a while */
-        type = OS_MEM_RESERVE;
-        size = GIB + below(8) * SLOT;
-    }
-    if (fake.region_count < MAX_LIVE) {
-        call_alloc(address, size, type, OS_PAGE_READWRITE);
-    }
-}
-
-static void release(void)
-{
-    size_t left;
-    uintptr_t address = near_a_region(&left);
-    const struct fake_region *region = fake_os_region(&fake, address);
-    if (region != NULL && !one_in(3)) {
-        address = region->base + below(one_in(10) ? PAGE + 1 : 1);
-    }
-    call_free(address, one_in(20) ? part_of(left) : 0, OS_MEM_RELEASE);
-}
-
-static void protect_or_map_behind_our_back(void)
-{
-    uint32_t old = 0, twin_old = 0;
-    size_t left;
-    uintptr_t address = near_a_region(&left);
-    if (!one_in(4)) {
-        size_t size = part_of(left);
-        os_error error = fake.os.virtual_protect(&fake.os, address, size, FAKE_PAGE_READONLY, &old);
-        fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-        if (error == OS_OK && (twin.os.virtual_protect(&twin.os, address, size, FAKE_PAGE_READONLY,
-                                                       &twin_old) != OS_OK ||
-                               old != twin_old)) {
-            fail_here("the twins differ");
-        }
-        return;
-    }
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-    const struct fake_region *region = fake_os_region(&fake, address);
-    if (region != NULL && region->foreign) {
-        uintptr_t base = region->base;
-        fake.os.virtual_free(&fake.os, base, 0, OS_MEM_RELEASE);
-        twin.os.virtual_free(&twin.os, base, 0, OS_MEM_RELEASE);
-    } else if (fake.region_count < MAX_LIVE) {
-        fake_os_add_foreign(&twin, fake_os_add_foreign(&fake, 0, 5 * PAGE), 5 * PAGE);
-    }
-}
-
-static void senseless(void)
-{
-    size_t left;
-    uintptr_t address = one_in(2) ? near_a_region(&left) : anywhere();
-    size_t size = one_in(2) ? (size_t)random_next(&random_state) : below(SLOT);
-    uint32_t type = (uint32_t)random_next(&random_state) & 0x011FF000u;
-    uint32_t protect = one_in(4) ? (uint32_t)below(0x200) : OS_PAGE_READWRITE;
-    if (one_in(2)) {
-        call_free(address, size, one_in(2) ? type : OS_MEM_DECOMMIT);
-    } else if (fake.region_count < MAX_LIVE || (type & OS_MEM_RESERVE) == 0) {
-        size = size > GIB && size < SIZE_MAX / 2 ? below(SLOT) : size;
-        call_alloc(address != 0 ? address : SLOT, size, type, protect);
-    }
-}
-
-static void operate(void)
-{
-    size_t left;
-    uintptr_t address;
-    if (inject && one_in(3)) {
-        fake_os_fail(&fake, FAKE_ANY_KIND, 1 + below(4));
-    }
-    switch (below(16)) {
-    case 0:
-    case 1:
-        reserve();
-        break;
-    case 2:
-        release();
-        break;
-    case 3:
-        address = near_a_region(&left);
-        call_alloc(address, part_of(left), one_in(2) ? OS_MEM_RESET : OS_MEM_RESET_UNDO,
-                   OS_PAGE_READWRITE);
-        break;
-    case 4:
-        protect_or_map_behind_our_back();
-        break;
-    case 5:
-        senseless();
-        break;
-    case 6:
-    case 7:
-    case 8:
-    case 9:
-        address = near_a_region(&left);
-        call_free(address, one_in(12) ? 0 : part_of(left), OS_MEM_DECOMMIT);
-        break;
-    default:
-        address = near_a_region(&left);
-        call_alloc(address, part_of(left), OS_MEM_COMMIT, OS_PAGE_READWRITE);
-        break;
-    }
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-}
-
-static void run(uintptr_t lowest, uintptr_t max_address, size_t operations)
+static void run(uintptr_t lowest, uintptr_t max_address, bool inject)
 {
     size_t check_every = (size_t)random_setting("HOSTMEM_CHECK_EVERY", 499);
+    size_t count = (size_t)random_setting("HOSTMEM_OPERATIONS", OPERATIONS) / 2;
     random_state.state = seed;
-    fake_os_init(&fake, lowest, max_address);
-    fake_os_init(&twin, lowest, max_address);
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-    assert_int_equal(virtual_memory_create(&memory, &fake.os), OS_OK);
-    for (operation = 1; operation <= operations; operation++) {
-        operate();
-        if (operation % check_every == 0) {
-            compare_everything();
+    twin_open(lowest, max_address, choose);
+    for (size_t i = 1; i <= count; i++) {
+        twin_operate(inject);
+        if (i % check_every == 0) {
+            twin_compare();
         }
     }
-    for (size_t i = fake.region_count; i-- > 0;) {
-        if (!fake.regions[i]->foreign) {
-            call_free(fake.regions[i]->base, 0, OS_MEM_RELEASE);
-        }
-    }
-    compare_everything();
-    assert_int_equal(usage_current(&memory.reserved), 0);
-    assert_int_equal(usage_current(&memory.regions.live), 0);
-    assert_int_equal(fake_os_table_committed(&fake), usage_current(&memory.table_memory.committed));
-    virtual_memory_destroy(&memory);
-    assert_int_equal(usage_current(&memory.table_memory.committed), 0);
-    assert_int_equal(fake_os_destroy(&twin), 0);
-    assert_int_equal(fake_os_destroy(&fake), 0);
+    twin_close();
+    operations += count;
 }
 
-static void run_everywhere(void)
+static void run_everywhere(bool inject)
 {
-    size_t operations = (size_t)random_setting("HOSTMEM_OPERATIONS", OPERATIONS);
-    run((uintptr_t)GIB - MIB, 0xFFFEFFFFu, operations / 2); /* a border, the last 32-bit slot */
+    run((uintptr_t)GIB - MIB, 0xFFFEFFFFu, inject); /* a border, the last 32-bit slot */
 #if UINTPTR_MAX > UINT32_MAX
     const uintptr_t end = (uintptr_t)1 << 47;
-    run(end - 4 * GIB, end - 1, operations / 2);
+    run(end - 4 * GIB, end - 1, inject);
 #else
-    run(3 * (uintptr_t)GIB - MIB, 0xFFFEFFFFu, operations / 2);
+    run(3 * (uintptr_t)GIB - MIB, 0xFFFEFFFFu, inject);
 #endif
 }
 
 static void every_operation_does_what_the_os_does_and_is_counted_exactly(void **state)
 {
     (void)state;
-    inject = false;
-    run_everywhere();
+    run_everywhere(false);
 }
 
 static void and_so_it_is_when_calls_fail_on_the_way(void **state)
 {
     (void)state;
-    inject = true;
-    run_everywhere();
+    run_everywhere(true);
+    assert_true(twin_failures() > operations / 100);
 }
 
 int main(void)
@@ -341,5 +68,8 @@ int main(void)
         cmocka_unit_test(and_so_it_is_when_calls_fail_on_the_way),
     };
     seed = random_seed("test_virtual_memory_random");
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    printf("totals: operations=%lu failures=%lu drifts=%d\n", (unsigned long)operations,
+           (unsigned long)twin_failures(), failed);
+    return failed;
 }

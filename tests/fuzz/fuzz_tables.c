@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The three tables of the core against naive models: a page set against an array of bools, a block
+ * map against a list, a slot map against an array of ids. The first byte chooses one.
+ */
+#include "input.h"
+
+#include "core/block_map.h"
+#include "core/page_set.h"
+#include "core/slot_map.h"
+#include "support/fake_os.h"
+#include "support/sizes.h"
+
+#include <string.h>
+
+static struct fake_os fake;
+static struct table_memory memory;
+
+/* Now and then a table gets no memory. */
+static void fail_sometimes(void)
+{
+    fake_os_fail(&fake, FAKE_ANY_KIND, input_below(16) == 0 ? 1 + input_below(2) : 0);
+}
+
+/* ---- page set ---- */
+
+#define MAX_PAGES 1000
+
+static struct page_set set;
+static bool pages[MAX_PAGES];
+
+static void compare_pages(size_t count)
+{
+    size_t first = 0, end = 0, committed = 0, at = 0;
+    REQUIRE(page_set_check(&set, count) == NULL);
+    while (page_set_next_run(&set, count, &first, &end)) {
+        for (; at < first; at++) {
+            REQUIRE(!pages[at]);
+        }
+        for (; at < end; at++) {
+            REQUIRE(pages[at]);
+        }
+        committed += end - first;
+    }
+    for (; at < count; at++) {
+        REQUIRE(!pages[at]);
+    }
+    REQUIRE(committed == set.committed);
+}
+
+static void fuzz_page_set(void)
+{
+    size_t count = 1 + input_below(MAX_PAGES);
+    memset(pages, 0, sizeof(pages));
+    page_set_init(&set, count);
+    while (input_left > 0) {
+        bool value = input_below(2) != 0;
+        size_t first = input_below(count), end = first + 1 + input_below(count - first), known = 0;
+        for (size_t i = first; i < end; i++) {
+            known += pages[i];
+        }
+        REQUIRE(page_set_count(&set, first, end) == known);
+        fail_sometimes();
+        if (page_set_prepare(&set, count, first, end, value, &memory)) {
+            if (value) {
+                page_set_mark(&set, first, end);
+            } else {
+                page_set_clear(&set, count, first, end, &memory);
+            }
+            memset(pages + first, value, end - first);
+        }
+        compare_pages(count);
+    }
+    page_set_dispose(&set, count, &memory);
+}
+
+/* ---- block map ---- */
+
+#define MAX_BLOCKS 32
+
+static struct block_map map;
+static uintptr_t blocks[MAX_BLOCKS];
+static size_t block_count;
+
+static uintptr_t some_address(void)
+{
+    uintptr_t block = block_count > 0 ? blocks[input_below(block_count)] : 0;
+    switch (input_below(4)) {
+    case 0:
+        return input_below(SIZE_MAX);
+    case 1:
+        return block + input_below(BLOCK_ALIGNMENT * 4);
+    case 2:
+        return (uintptr_t)input_below(256) << 20 | input_below(65536) * BLOCK_ALIGNMENT;
+    default:
+        return block;
+    }
+}
+
+static size_t find_block(uintptr_t address)
+{
+    size_t i = 0;
+    while (i < block_count && blocks[i] != address) {
+        i++;
+    }
+    return i;
+}
+
+static void compare_blocks(void)
+{
+    size_t met = 0;
+    uintptr_t at = 0;
+    while ((at = block_map_next(&map, at)) != 0) {
+        REQUIRE(find_block(at) < block_count);
+        met++;
+        at += BLOCK_ALIGNMENT;
+    }
+    REQUIRE(met == block_count);
+}
+
+static void fuzz_block_map(void)
+{
+    block_map_init(&map, &memory);
+    block_count = 0;
+    while (input_left > 0) {
+        uintptr_t address = some_address();
+        size_t at = find_block(address);
+        REQUIRE(block_map_contains(&map, address) == (at < block_count));
+        fail_sometimes();
+        if (input_below(2) == 0) {
+            REQUIRE(block_map_remove(&map, address) == (at < block_count));
+            if (at < block_count) {
+                blocks[at] = blocks[--block_count];
+            }
+        } else if (at == block_count && block_count < MAX_BLOCKS && address != 0 &&
+                   address % BLOCK_ALIGNMENT == 0 && block_map_add(&map, address)) {
+            blocks[block_count++] = address;
+        }
+        compare_blocks();
+    }
+    block_map_destroy(&map);
+}
+
+/* ---- slot map ---- */
+
+#define FIRST ((uintptr_t)GIB - 8 * SLOT) /* a border between two leaves, and a whole one behind */
+#define SLOTS (16 + LEAF_SLOTS)
+
+static struct slot_map slots;
+static uint32_t ids[SLOTS + 64];
+
+static void compare_slots(uintptr_t address)
+{
+    uintptr_t at = address;
+    size_t slot = (address - FIRST) >> SLOT_SHIFT, next = slot;
+    REQUIRE(slot_map_get(&slots, address) == ids[slot]);
+    while (next < SLOTS && ids[next] == 0) {
+        next++;
+    }
+    uint32_t id = slot_map_next(&slots, &at);
+    if (next == SLOTS) {
+        REQUIRE(id == 0);
+    } else {
+        REQUIRE(id == ids[next]);
+        REQUIRE(at == (next == slot ? address : FIRST + next * SLOT));
+    }
+}
+
+static void fuzz_slot_map(void)
+{
+    memset(ids, 0, sizeof(ids));
+    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+    REQUIRE(slot_map_create(&slots, &memory) == OS_OK);
+    for (uint32_t id = 1; input_left > 0; id++) {
+        size_t count = 1 + (input_below(8) == 0 ? input_below(SLOTS) : input_below(16));
+        size_t slot = input_below(SLOTS - count + 1);
+        /* A region covers free slots only, and goes as a whole. */
+        uint32_t owner = ids[slot];
+        if (owner != 0) {
+            size_t first = slot, end = slot;
+            while (first > 0 && ids[first - 1] == owner) {
+                first--;
+            }
+            while (ids[end] == owner) {
+                end++;
+            }
+            slot_map_set(&slots, FIRST + first * SLOT, (end - first) * SLOT, 0);
+            memset(&ids[first], 0, (end - first) * sizeof(ids[0]));
+        } else {
+            size_t end = slot;
+            while (end < slot + count && ids[end] == 0) {
+                end++;
+            }
+            size_t bytes = (end - slot) * SLOT - input_below(SLOT);
+            fail_sometimes();
+            if (slot_map_prepare(&slots, FIRST + slot * SLOT, bytes) == OS_OK) {
+                slot_map_set(&slots, FIRST + slot * SLOT, bytes, id);
+                for (size_t i = slot; i < end; i++) {
+                    ids[i] = id;
+                }
+            }
+        }
+        compare_slots(FIRST + input_below(SLOTS) * SLOT + input_below(SLOT));
+    }
+    slot_map_destroy(&slots);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static void (*const targets[])(void) = {fuzz_page_set, fuzz_block_map, fuzz_slot_map};
+    input_bytes = data;
+    input_left = size;
+    fake_os_init(&fake, SLOT, 8 * GIB - 1);
+    memory = (struct table_memory){.os = &fake.os};
+    targets[input_below(3)]();
+    REQUIRE(usage_current(&memory.committed) == 0);
+    REQUIRE(fake_os_destroy(&fake) == 0);
+    return 0;
+}
