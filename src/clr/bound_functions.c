@@ -136,13 +136,26 @@ static void *WINAPI bound_HeapAlloc(HANDLE heap, DWORD flags, SIZE_T size)
     return block;
 }
 
+/* HOST_E_INVALIDOPERATION: not a block of the manager's. Any other failure is of one that is, and the
+ * system must not get it. */
+static HRESULT size_of_block(HANDLE heap, const void *block, SIZE_T *size)
+{
+    *size = 0;
+    return heap == process_heap && block
+               ? IHostMallocBlocks_GetBlockSize(targets.blocks, (void *)(UINT_PTR)block, size)
+               : HOST_E_INVALIDOPERATION;
+}
+
 /* A block of another size is another block: IHostMalloc has no way to grow one where it is. */
 static void *WINAPI bound_HeapReAlloc(HANDLE heap, DWORD flags, void *block, SIZE_T size)
 {
-    SIZE_T old_size = 0;
-    if (heap != process_heap ||
-        IHostMallocBlocks_GetBlockSize(targets.blocks, block, &old_size) != S_OK) {
+    SIZE_T old_size;
+    HRESULT hr = size_of_block(heap, block, &old_size);
+    if (hr == HOST_E_INVALIDOPERATION) {
         return original.HeapReAlloc(heap, flags, block, size);
+    }
+    if (hr != S_OK) {
+        return no_heap_memory(flags);
     }
     if (size == old_size) {
         return block;
@@ -177,22 +190,22 @@ static BOOL WINAPI bound_HeapFree(HANDLE heap, DWORD flags, void *block)
 
 static SIZE_T WINAPI bound_HeapSize(HANDLE heap, DWORD flags, const void *block)
 {
-    SIZE_T size = 0;
-    if (heap != process_heap ||
-        IHostMallocBlocks_GetBlockSize(targets.blocks, (void *)(UINT_PTR)block, &size) != S_OK) {
+    SIZE_T size;
+    HRESULT hr = size_of_block(heap, block, &size);
+    if (hr == HOST_E_INVALIDOPERATION) {
         return original.HeapSize(heap, flags, block);
     }
-    return size;
+    return hr == S_OK ? size : (SIZE_T)-1;
 }
 
 static BOOL WINAPI bound_HeapValidate(HANDLE heap, DWORD flags, const void *block)
 {
     SIZE_T size;
-    if (heap != process_heap || !block ||
-        IHostMallocBlocks_GetBlockSize(targets.blocks, (void *)(UINT_PTR)block, &size) != S_OK) {
+    HRESULT hr = size_of_block(heap, block, &size);
+    if (hr == HOST_E_INVALIDOPERATION) {
         return original.HeapValidate(heap, flags, block);
     }
-    return TRUE;
+    return hr == S_OK;
 }
 
 /* ---- Memory load ---- */

@@ -2,28 +2,32 @@
  *
  * IHostMalloc: a private Win32 heap behind the CLR's operator new.
  *
- * Each block has a header of two pointers (16 bytes on 64-bit, 8 on 32-bit systems), which keeps the
- * alignment the OS heap gives:
- *
- *     heap block ->  | size | site |  the caller's bytes …
- *                                  ^ what Alloc returns; its bit in the block map is set
+ * Each block has a header in front of the caller's bytes: heap_block.h. What Alloc returns has its
+ * bit set in the block map.
  *
  * Free trusts nothing: the block map says whether the pointer is a live block of this heap, without
  * looking at the memory, and of two threads that free the same block one is refused. Only then is
  * the header read.
  *
- * Bytes are counted as the heap block's: header and size, rounded up to the alignment.
+ * Bytes are counted as the heap block's: two pointers and size, rounded up to the alignment; the
+ * same in debug builds, so that a budget allows there what it allows in release builds.
+ *
+ * Debug builds look at a block's seals when it is freed, when its size is asked for and when its
+ * heap goes, and keep freed blocks for a while to see whether anybody writes to them. A heap in
+ * which somebody else writes is no place to go on in, so damage is E_FAIL, and the manager is
+ * unavailable from then on; the debugger gets a line that says which block it was. The block is not
+ * given back to the heap: it can be looked at.
  */
 #include "com/com_private.h"
 
-#include "core/block_map.h"
+#include "core/heap_block.h"
 
-struct block_header {
-    size_t size;             /* as asked for */
-    struct alloc_site *site; /* of DebugAlloc, or NULL */
-};
+#include <stdio.h>
 
-_Static_assert(sizeof(struct block_header) == BLOCK_ALIGNMENT, "the header keeps the alignment");
+/* Debug builds: how many freed blocks a heap keeps, and how large they are at most; 64 of 4 KiB are
+ * 256 KiB a heap. */
+#define FREED_KEPT 64
+#define FREED_KEPT_BYTES 4096
 
 struct host_malloc {
     IHostMalloc IHostMalloc_iface;
@@ -34,6 +38,10 @@ struct host_malloc {
     bool thread_safe;
     _Atomic bool entered; /* of a heap that is not thread safe */
     struct block_map blocks;
+#ifndef NDEBUG
+    struct block_header *_Atomic freed[FREED_KEPT]; /* a ring of the latest */
+    atomic_uint freed_next;
+#endif
 };
 
 static const IHostMallocVtbl host_malloc_vtbl;
@@ -60,7 +68,7 @@ static size_t object_bytes(const struct os *os)
 
 static size_t charged_bytes(size_t size)
 {
-    return (sizeof(struct block_header) + size + BLOCK_ALIGNMENT - 1) & ~(BLOCK_ALIGNMENT - 1);
+    return (BLOCK_ALIGNMENT + size + BLOCK_ALIGNMENT - 1) & ~(BLOCK_ALIGNMENT - 1);
 }
 
 static void count_in(struct host_malloc *malloc, const struct block_header *header)
@@ -83,6 +91,66 @@ static void count_out(struct host_malloc *malloc, const struct block_header *hea
         usage_subtract(&header->site->blocks, 1);
     }
     budget_give_back(&malloc->manager->memory.budget, 0, charged_bytes(header->size));
+}
+
+/* ---- damage ---- */
+
+/* Tell the debugger what has happened to a block. HM_BROKEN. */
+static os_error report_damage(const struct block_header *block, const char *damage)
+{
+    char of[160] = "", line[256];
+    if (block_header_is_intact(block)) {
+        int length = snprintf(of, sizeof(of), " of %llu bytes", (unsigned long long)block->size);
+        if (block->site != NULL) {
+            snprintf(of + length, sizeof(of) - (size_t)length, " from %.100s:%llu",
+                     block->site->file, (unsigned long long)block->site->line);
+        }
+    }
+    snprintf(line, sizeof(line), "hostmem: the block at %p%s %s\n", (const void *)(block + 1), of,
+             damage);
+    OutputDebugStringA(line);
+    return HM_BROKEN;
+}
+
+/* Give a block that is intact to the heap. */
+static os_error give_back(struct host_malloc *malloc, struct block_header *block)
+{
+    const struct os *os = malloc->manager->os;
+#ifndef NDEBUG
+    block_mark_freed(block);
+    if (block->size <= FREED_KEPT_BYTES) {
+        unsigned next = atomic_fetch_add_explicit(&malloc->freed_next, 1, memory_order_relaxed);
+        /* Release and acquire: the block as its thread left it. */
+        block = atomic_exchange_explicit(&malloc->freed[next % FREED_KEPT], block,
+                                         memory_order_acq_rel);
+        if (block == NULL) {
+            return OS_OK;
+        }
+        const char *damage = block_freed_damage(block);
+        if (damage != NULL) {
+            return report_damage(block, damage);
+        }
+    }
+#endif
+    os->heap_free(os, malloc->heap, block);
+    return OS_OK;
+}
+
+/* A last look at the freed blocks of a heap that goes. */
+static os_error check_freed(struct host_malloc *malloc)
+{
+    os_error error = OS_OK;
+    (void)malloc;
+#ifndef NDEBUG
+    for (size_t i = 0; i < FREED_KEPT; i++) {
+        struct block_header *block = atomic_load_explicit(&malloc->freed[i], memory_order_acquire);
+        const char *damage = block != NULL ? block_freed_damage(block) : NULL;
+        if (damage != NULL) {
+            error = report_damage(block, damage);
+        }
+    }
+#endif
+    return error;
 }
 
 /* ---- IUnknown ---- */
@@ -116,10 +184,20 @@ static void destroy(struct host_malloc *malloc)
 {
     struct host_memory_manager *manager = malloc->manager;
     const struct os *os = manager->os;
-    uintptr_t block = 0;
-    while ((block = block_map_next(&malloc->blocks, block)) != 0) {
-        count_out(malloc, (struct block_header *)block - 1);
-        block += BLOCK_ALIGNMENT;
+    os_error error = check_freed(malloc);
+    uintptr_t at = 0;
+    while ((at = block_map_next(&malloc->blocks, at)) != 0) {
+        const struct block_header *block = (struct block_header *)at - 1;
+        const char *damage = block_damage(block);
+        if (damage != NULL) {
+            error = report_damage(block, damage);
+        } else {
+            count_out(malloc, block);
+        }
+        at += BLOCK_ALIGNMENT;
+    }
+    if (error != OS_OK) {
+        host_memory_manager_result(manager, error);
     }
     os->heap_destroy(os, malloc->heap);
     block_map_destroy(&malloc->blocks);
@@ -159,11 +237,12 @@ static struct block_header *take_block(struct host_malloc *malloc, size_t size,
 {
     const struct os *os = malloc->manager->os;
     struct block_header *header =
-        os->heap_alloc(os, malloc->heap, sizeof(struct block_header) + size);
+        os->heap_alloc(os, malloc->heap, sizeof(struct block_header) + size + BLOCK_TAIL_BYTES);
     if (header == NULL) {
         return NULL;
     }
     *header = (struct block_header){.size = size, .site = site};
+    block_seal(header);
     if (!block_map_add(&malloc->blocks, (uintptr_t)(header + 1))) {
         os->heap_free(os, malloc->heap, header);
         return NULL;
@@ -244,22 +323,30 @@ static HRESULT STDMETHODCALLTYPE host_malloc_DebugAlloc(IHostMalloc *iface, SIZE
     return allocate(malloc, size, site, level, memory);
 }
 
-/* Take a block back into the heap. */
+/* Take a block back that is no longer in the map. */
+static os_error take_back(struct host_malloc *malloc, struct block_header *block)
+{
+    const char *damage = block_damage(block);
+    if (damage != NULL) {
+        return report_damage(block, damage);
+    }
+    struct block_header header = *block;
+    os_error error = give_back(malloc, block);
+    count_out(malloc, &header);
+    return error;
+}
+
 static os_error free_block(struct host_malloc *malloc, void *memory)
 {
-    const struct os *os = malloc->manager->os;
-    struct block_header *block = (struct block_header *)memory - 1;
+    os_error error = HM_FOREIGN;
     if (!enter(malloc)) {
         return HM_NOT_OWNER;
     }
-    bool alive = block_map_remove(&malloc->blocks, (uintptr_t)memory);
-    if (alive) {
-        struct block_header header = *block;
-        os->heap_free(os, malloc->heap, block);
-        count_out(malloc, &header);
+    if (block_map_remove(&malloc->blocks, (uintptr_t)memory)) {
+        error = take_back(malloc, (struct block_header *)memory - 1);
     }
     leave(malloc);
-    return alive ? OS_OK : HM_FOREIGN;
+    return error;
 }
 
 static HRESULT STDMETHODCALLTYPE host_malloc_Free(IHostMalloc *iface, void *memory)
@@ -278,7 +365,7 @@ static HRESULT STDMETHODCALLTYPE host_malloc_Free(IHostMalloc *iface, void *memo
         atomic_fetch_add_explicit(&manager->foreign_free, 1, memory_order_relaxed);
     }
     request_room_was_made(manager);
-    return hresult_from_error(error);
+    return host_memory_manager_result(manager, error);
 }
 
 static const IHostMallocVtbl host_malloc_vtbl = {
@@ -324,7 +411,12 @@ static HRESULT STDMETHODCALLTYPE host_malloc_blocks_GetBlockSize(IHostMallocBloc
     if (!block_map_contains(&malloc->blocks, (uintptr_t)memory)) {
         return HOST_E_INVALIDOPERATION;
     }
-    *size = ((struct block_header *)memory - 1)->size;
+    const struct block_header *block = (struct block_header *)memory - 1;
+    const char *damage = block_damage(block);
+    if (damage != NULL) {
+        return host_memory_manager_result(malloc->manager, report_damage(block, damage));
+    }
+    *size = block->size;
     return S_OK;
 }
 

@@ -2,6 +2,9 @@
  *
  * Memory for hostmem's own tables, straight from the seam and counted: it never passes through the
  * COM methods, is never part of the runtime's figures, and never enters the region table.
+ *
+ * In debug builds a page that nobody can touch follows every table: a write past the end of one
+ * stops there and then.
  */
 #ifndef HOSTMEM_CORE_TABLE_MEMORY_H
 #define HOSTMEM_CORE_TABLE_MEMORY_H
@@ -17,6 +20,9 @@ struct table_memory {
 /* Reserve `size` bytes of address space, nothing of it usable yet. NULL when there is none. */
 static inline void *table_memory_reserve(struct table_memory *memory, size_t size)
 {
+#ifndef NDEBUG
+    size += memory->os->page_size;
+#endif
     return memory->os->table_reserve(memory->os, size);
 }
 

@@ -157,6 +157,12 @@ static os_error release_locked(struct virtual_memory *memory, const struct regio
 {
     const struct os *os = memory->os;
     size_t committed = region->pages->committed * os->page_size;
+#ifndef NDEBUG
+    if (page_set_check(region->pages, region->page_count) != NULL) {
+        region_table_unlock(&memory->regions, region);
+        return HM_BROKEN; /* somebody else has written into our tables */
+    }
+#endif
     region_table_withdraw(&memory->regions, region);
     os_error error = os->virtual_free(os, address, size, type);
     if (error != OS_OK) {

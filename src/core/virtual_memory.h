@@ -53,7 +53,8 @@ os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, 
                               uintptr_t *result);
 
 /* Arguments and errors as VirtualFree; HM_FOREIGN for an address in no region of ours, or a release
- * that does not name a region's base. When the OS refuses, the region is as it was. */
+ * that does not name a region's base; in debug builds HM_BROKEN for the release of a region whose
+ * page set is damaged. When the OS refuses, the region is as it was. */
 os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, size_t size,
                              uint32_t type);
 

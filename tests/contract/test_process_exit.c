@@ -8,13 +8,10 @@
  * local storage callback is what Windows still runs then; from there the child makes its last calls
  * and ends itself with the code that says that they came back.
  */
+#include "contract/child.h"
 #include "contract/contract.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <wchar.h>
-
-enum { CAME_BACK = 77, WRONG_ANSWER = 78, CHILDREN = 10, BUSY_THREADS = 3 };
+enum { CHILDREN = 10, BUSY_THREADS = 3 };
 
 static IHostMemoryManager *manager;
 static IHostMalloc *heap;
@@ -67,7 +64,7 @@ static void WINAPI last_calls(void *context)
     TerminateProcess(GetCurrentProcess(), right ? CAME_BACK : WRONG_ANSWER);
 }
 
-static int run_child(void)
+static int exit_while_busy(void)
 {
     void *result = NULL;
     DWORD slot = FlsAlloc(last_calls);
@@ -95,23 +92,7 @@ static void a_process_that_ends_can_still_free_its_memory(void **state)
 {
     (void)state;
     for (int i = 0; i < CHILDREN; i++) {
-        WCHAR path[MAX_PATH], command[MAX_PATH + 16];
-        STARTUPINFOW startup = {.cb = sizeof(startup)};
-        PROCESS_INFORMATION child;
-        DWORD code = POISON_DWORD;
-        assert_in_range(GetModuleFileNameW(NULL, path, MAX_PATH), 1, MAX_PATH - 1);
-        swprintf(command, MAX_PATH + 16, L"\"%ls\" child", path);
-        assert_true(
-            CreateProcessW(path, command, NULL, NULL, FALSE, 0, NULL, NULL, &startup, &child));
-        DWORD waited = WaitForSingleObject(child.hProcess, 20000);
-        if (waited != WAIT_OBJECT_0) {
-            TerminateProcess(child.hProcess, 1);
-        }
-        assert_int_equal(waited, WAIT_OBJECT_0);
-        assert_true(GetExitCodeProcess(child.hProcess, &code));
-        assert_int_equal(code, CAME_BACK);
-        CloseHandle(child.hThread);
-        CloseHandle(child.hProcess);
+        assert_int_equal(run_child("exit", 20), CAME_BACK);
     }
 }
 
@@ -120,8 +101,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_process_that_ends_can_still_free_its_memory),
     };
-    if (argc > 1 && strcmp(argv[1], "child") == 0) {
-        return run_child();
+    if (child_argument(argc, argv) != NULL) {
+        return exit_while_busy();
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
