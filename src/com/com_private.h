@@ -13,6 +13,7 @@
 
 #include "com/pressure.h"
 #include "core/cushion.h"
+#include "core/fault_plan.h"
 #include "core/memory_load.h"
 #include "core/site_table.h"
 #include "core/view_list.h"
@@ -49,6 +50,7 @@ struct host_memory_manager {
     struct usage heap_bytes;
     struct usage heap_blocks;
     struct cushion cushion;
+    struct fault_plan faults;  /* set under limits_lock */
     struct pressure *pressure; /* owned */
     HOSTMEM_LIMITS limits;     /* in force; guarded by limits_lock */
     struct os_lock limits_lock;
@@ -87,10 +89,13 @@ HRESULT host_memory_policy_set_limits(struct host_memory_manager *manager,
 
 /* request.c: a request for memory, from the first attempt to the answer.
  *
- *     struct request request = request_begin(manager, level);
- *     do {
- *         error = … ask the core …
- *     } while (request_again(&request, &error));
+ *     struct request request;
+ *     os_error error = request_begin(&request, manager, level, kind, bytes);
+ *     if (error == OS_OK) {
+ *         do {
+ *             error = … ask the core …
+ *         } while (request_again(&request, &error));
+ *     }
  *     return request_end(&request, error);
  */
 struct request {
@@ -100,7 +105,9 @@ struct request {
     ULONGLONG deadline; /* of the wait for room; set by the first refusal */
 };
 
-struct request request_begin(struct host_memory_manager *manager, EMemoryCriticalLevel level);
+/* OS_OK, or HM_INJECTED: this request is to be refused on purpose. */
+os_error request_begin(struct request *request, struct host_memory_manager *manager,
+                       EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes);
 bool request_again(struct request *request, os_error *error);
 HRESULT request_end(struct request *request, os_error error);
 

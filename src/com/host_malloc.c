@@ -281,11 +281,13 @@ static os_error try_to_allocate(struct host_malloc *malloc, size_t size, struct 
 static HRESULT allocate(struct host_malloc *malloc, size_t size, struct alloc_site *site,
                         EMemoryCriticalLevel level, void **memory)
 {
-    struct request request = request_begin(malloc->manager, level);
-    os_error error;
-    do {
-        error = try_to_allocate(malloc, size, site, request.level, memory);
-    } while (request_again(&request, &error));
+    struct request request;
+    os_error error = request_begin(&request, malloc->manager, level, FAULT_BLOCK, size);
+    if (error == OS_OK) {
+        do {
+            error = try_to_allocate(malloc, size, site, request.level, memory);
+        } while (request_again(&request, &error));
+    }
     return request_end(&request, error);
 }
 

@@ -111,8 +111,8 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualAlloc(IHostMemoryMan
                                                                   void **memory)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
+    struct request request;
     uintptr_t result;
-    os_error error;
     count_call(manager, METHOD_VIRTUAL_ALLOC);
     if (memory == NULL) {
         return E_POINTER;
@@ -121,11 +121,15 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualAlloc(IHostMemoryMan
     if (is_unavailable(manager)) {
         return hresult_from_error(HM_UNAVAILABLE);
     }
-    struct request request = request_begin(manager, level);
-    do {
-        error = virtual_memory_alloc(&manager->memory, (uintptr_t)address, size, type, protect,
-                                     request.level, &result);
-    } while (request_again(&request, &error));
+    /* MEM_RESET and what Win32 will not understand ask for no memory. */
+    enum fault_kind kind = (type & (MEM_RESERVE | MEM_COMMIT)) != 0 ? FAULT_PAGES : FAULT_NOTHING;
+    os_error error = request_begin(&request, manager, level, kind, size);
+    if (error == OS_OK) {
+        do {
+            error = virtual_memory_alloc(&manager->memory, (uintptr_t)address, size, type, protect,
+                                         request.level, &result);
+        } while (request_again(&request, &error));
+    }
     if (error == OS_OK) {
         *memory = (void *)result;
     }

@@ -116,6 +116,44 @@ static HRESULT STDMETHODCALLTYPE host_memory_policy_Shutdown(IHostMemoryPolicy *
     return S_OK;
 }
 
+/* The masks are those of the core. */
+_Static_assert(HOSTMEM_FAULT_TASK == 1 << BUDGET_TASK &&
+                   HOSTMEM_FAULT_APP_DOMAIN == 1 << BUDGET_APP_DOMAIN &&
+                   HOSTMEM_FAULT_PROCESS == 1 << BUDGET_PROCESS,
+               "a level has moved");
+_Static_assert(HOSTMEM_FAULT_VIRTUAL_ALLOC == 1 << FAULT_PAGES &&
+                   HOSTMEM_FAULT_ALLOC == 1 << FAULT_BLOCK,
+               "a method has moved");
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_SetFaults(IHostMemoryPolicy *iface,
+                                                              const HOSTMEM_FAULTS *faults)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    if (faults == NULL) {
+        return E_POINTER;
+    }
+    if (faults->Size != sizeof(*faults) || faults->Reserved != 0) {
+        return E_INVALIDARG;
+    }
+    const struct fault_rules rules = {
+        .seed = faults->Seed,
+        .numerator = faults->RateNumerator,
+        .denominator = faults->RateDenominator,
+        .levels = faults->Levels,
+        .kinds = faults->Methods,
+        .minimum = faults->MinimumBytes,
+        .skip = faults->Skip,
+        .count = faults->Count,
+    };
+    if (!fault_rules_valid(&rules)) {
+        return E_INVALIDARG;
+    }
+    os_lock_acquire(&manager->limits_lock);
+    fault_plan_set(&manager->faults, &rules);
+    os_lock_release(&manager->limits_lock);
+    return S_OK;
+}
+
 const IHostMemoryPolicyVtbl host_memory_policy_vtbl = {
     /* IUnknown */
     .QueryInterface = host_memory_policy_QueryInterface,
@@ -127,6 +165,7 @@ const IHostMemoryPolicyVtbl host_memory_policy_vtbl = {
     .NotifyMemory = host_memory_policy_NotifyMemory,
     .RuntimeStarted = host_memory_policy_RuntimeStarted,
     .Shutdown = host_memory_policy_Shutdown,
+    .SetFaults = host_memory_policy_SetFaults,
 };
 
-_Static_assert(sizeof(IHostMemoryPolicyVtbl) == 8 * sizeof(void *), "a slot is missing");
+_Static_assert(sizeof(IHostMemoryPolicyVtbl) == 9 * sizeof(void *), "a slot is missing");

@@ -108,6 +108,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .DeniedReserve = load(&budget->reserve.denied[BUDGET_TASK]) +
                          load(&budget->reserve.denied[BUDGET_APP_DOMAIN]) +
                          load(&budget->reserve.denied[BUDGET_PROCESS]),
+        .FaultsTask = fault_plan_refused(&manager->faults, BUDGET_TASK),
+        .FaultsAppDomain = fault_plan_refused(&manager->faults, BUDGET_APP_DOMAIN),
+        .FaultsProcess = fault_plan_refused(&manager->faults, BUDGET_PROCESS),
     };
     return S_OK;
 }

@@ -9,6 +9,8 @@
  * thread that waits there for memory which only one of those could free waits in vain, and the whole
  * process with it (contract 2.9, 2.11). It is safe only where native threads make the room.
  *
+ * What the fault plan refuses fails before anybody is asked, and without the wait.
+ *
  * A waiter looks again every 10 ms even if nobody has woken it, so a wake-up that another waiter
  * took costs that much and no more.
  */
@@ -16,15 +18,16 @@
 
 #define LOOK_AGAIN_MS 10
 
-struct request request_begin(struct host_memory_manager *manager, EMemoryCriticalLevel level)
+os_error request_begin(struct request *request, struct host_memory_manager *manager,
+                       EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes)
 {
-    struct request request = {.manager = manager, .level = BUDGET_TASK};
+    *request = (struct request){.manager = manager, .level = BUDGET_TASK};
     if (level == eProcessCritical) {
-        request.level = BUDGET_PROCESS;
+        request->level = BUDGET_PROCESS;
     } else if (level == eAppDomainCritical) {
-        request.level = BUDGET_APP_DOMAIN;
+        request->level = BUDGET_APP_DOMAIN;
     }
-    return request;
+    return fault_plan_refuses(&manager->faults, request->level, kind, bytes) ? HM_INJECTED : OS_OK;
 }
 
 static void wait_for_room(struct host_memory_manager *manager, ULONGLONG milliseconds)

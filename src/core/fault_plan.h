@@ -21,7 +21,12 @@
 
 #include "core/budget.h"
 
-enum fault_kind { FAULT_PAGES, FAULT_BLOCK, FAULT_KINDS };
+enum fault_kind {
+    FAULT_PAGES,
+    FAULT_BLOCK,
+    FAULT_KINDS,
+    FAULT_NOTHING = FAULT_KINDS /* a request that asks for no memory is never refused */
+};
 
 struct fault_rules {
     uint64_t seed;

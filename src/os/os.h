@@ -33,6 +33,7 @@ typedef uint32_t os_error;
 #define HM_NOT_OWNER ((os_error)0x20000006)    /* a heap for one thread is entered by two */
 #define HM_BROKEN ((os_error)0x20000007)       /* the OS and the tables no longer agree */
 #define HM_UNAVAILABLE ((os_error)0x20000008)  /* broken or shut down before */
+#define HM_INJECTED ((os_error)0x20000009)     /* refused on purpose */
 
 #define OS_MEM_COMMIT 0x00001000u
 #define OS_MEM_RESERVE 0x00002000u

@@ -159,7 +159,7 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     EXPECT_OK(HostMemCreateHostControl(manager, NULL, &control));
     expect_methods(manager->lpVtbl, 13);
     expect_methods(statistics->lpVtbl, 7);
-    expect_methods(policy->lpVtbl, 8);
+    expect_methods(policy->lpVtbl, 9);
     expect_methods(heap->lpVtbl, 6);
     expect_methods(blocks->lpVtbl, 4);
     expect_methods(control->lpVtbl, 5);

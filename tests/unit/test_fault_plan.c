@@ -122,7 +122,7 @@ static void only_the_levels_kinds_and_sizes_asked_for_are_refused_or_numbered(vo
                                      .kinds = kinds,
                                      .minimum = 100});
             for (int level = 0; level < BUDGET_LEVELS; level++) {
-                for (int kind = 0; kind < FAULT_KINDS; kind++) {
+                for (int kind = 0; kind <= FAULT_NOTHING; kind++) {
                     for (size_t bytes = 99; bytes < 102; bytes++) {
                         uint64_t numbers = atomic_load(&plan.numbers);
                         bool expected =
