@@ -33,6 +33,18 @@ static int check_program(const WCHAR *program)
     return -1;
 }
 
+/* Says why it cannot be done, or returns -1. */
+static int set_faults(IHostMemoryManager *manager, const HOSTMEM_FAULTS *faults)
+{
+    void *policy;
+    HRESULT hr = IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy);
+    if (hr == S_OK) {
+        hr = IHostMemoryPolicy_SetFaults((IHostMemoryPolicy *)policy, faults);
+        IHostMemoryPolicy_Release((IHostMemoryPolicy *)policy);
+    }
+    return hr == S_OK ? -1 : text_fail(L"the memory manager refuses --fault (0x%08lx)", hr);
+}
+
 static int run(const struct options *options)
 {
     IHostMemoryManager *manager;
@@ -49,6 +61,9 @@ static int run(const struct options *options)
         return text_fail(L"HostMemCreateManager returned 0x%08lx", hr);
     }
     int result = report_prepare(options, manager);
+    if (result < 0 && options->faults.Size != 0) {
+        result = set_faults(manager, &options->faults);
+    }
     if (result >= 0) {
         return result;
     }

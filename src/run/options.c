@@ -31,6 +31,7 @@ static const char usage[] =
     "  --overdraft            what is critical for the process is granted beyond the limit\n"
     "  --reserve-limit SIZE   what address space the runtime may take\n"
     "  --cushion SIZE         address space to be given back when the runtime finds none\n"
+    "  --fault RULES          refuse requests on purpose: see below\n"
     "  --start-only           start the runtime, and end without running the program\n"
     "  --report KIND[=FILE]   text, json or none; default: text. Written to standard output when\n"
     "                         the program has ended, or to FILE\n"
@@ -40,6 +41,20 @@ static const char usage[] =
     "A SIZE is a number of bytes, or of KiB, MiB or GiB with K, M or G behind it; 0 is none.\n"
     "With a commit limit the runtime sees a machine of that size, and .NET Core 3.0 and later get\n"
     "System.GC.HeapHardLimit, unless it is configured already.\n"
+    "\n"
+    "The RULES of --fault are one or more of these, with commas between them:\n"
+    "  rate=N/M               of M requests N are refused on average; default: 1/1000\n"
+    "  seed=N                 which ones; default: 1. The same seed and the same sequence of\n"
+    "                         requests give the same refusals\n"
+    "  level=LEVEL[+LEVEL]    task (default): the collected heap, whose refusal is an\n"
+    "                         OutOfMemoryException. appdomain: other pages of the runtime.\n"
+    "                         process: its native heap, and its start\n"
+    "  method=M[+M]           VirtualAlloc (pages), Alloc (blocks); default: both\n"
+    "  size=SIZE              only requests of so many bytes or more\n"
+    "  skip=N                 the first N requests are spared; default: 0\n"
+    "  count=N                no more than N are refused; default: no end\n"
+    "Only requests of these levels, methods and sizes are counted, so rate=1/1,skip=9,count=1\n"
+    "refuses the tenth of them and no other.\n"
     "\n"
     "The exit code is the program's; 2 if it could not be run. There is a report when the program\n"
     "returns, calls Environment.Exit or ends by an unhandled exception. After "
@@ -86,8 +101,7 @@ static int parse_gc(const WCHAR *value, struct options *options)
     return text_fail(L"--gc %ls: use workstation, server or concurrent", value);
 }
 
-/* Digits and at most one of K, M and G. FALSE for anything else, or more than 64 bits hold. */
-static BOOL parse_size(const WCHAR *text, UINT64 *size)
+BOOL options_parse_size(const WCHAR *text, UINT64 *size)
 {
     UINT64 number = 0;
     const WCHAR *rest = text;
@@ -126,7 +140,7 @@ static int parse_size_option(int argc, WCHAR **argv, int *index, struct options 
             continue;
         }
         int result = need_value(sizes[i].name, &value, argc, argv, index);
-        if (result < 0 && !parse_size(value, sizes[i].size)) {
+        if (result < 0 && !options_parse_size(value, sizes[i].size)) {
             return text_fail(L"%ls %ls: use a size such as 24M, 512K, 1G or a number of bytes",
                              sizes[i].name, value);
         }
@@ -177,6 +191,9 @@ static int parse_option(int argc, WCHAR **argv, int *index, struct options *opti
     } else if (is_option(argument, L"--gc", &value)) {
         result = need_value(L"--gc", &value, argc, argv, index);
         return result < 0 ? parse_gc(value, options) : result;
+    } else if (is_option(argument, L"--fault", &value)) {
+        result = need_value(L"--fault", &value, argc, argv, index);
+        return result < 0 ? fault_option_parse(value, &options->faults) : result;
     } else if (is_option(argument, L"--report", &value)) {
         result = need_value(L"--report", &value, argc, argv, index);
         return result < 0 ? parse_report(value, options) : result;

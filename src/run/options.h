@@ -5,7 +5,7 @@
 #ifndef RUN_OPTIONS_H
 #define RUN_OPTIONS_H
 
-#include <windows.h>
+#include <hostmem/hostmem.h>
 
 enum gc_kind { GC_AS_CONFIGURED, GC_WORKSTATION, GC_SERVER, GC_CONCURRENT };
 enum report_format { REPORT_TEXT, REPORT_JSON, REPORT_NONE };
@@ -21,6 +21,7 @@ struct options {
     UINT64 reserve_limit;     /* bytes; 0: none */
     UINT64 emergency;         /* bytes of commit_limit */
     UINT64 cushion;           /* bytes */
+    HOSTMEM_FAULTS faults;    /* Size 0: none */
     BOOL overdraft;
     BOOL start_only;
     WCHAR *program; /* full path */
@@ -32,5 +33,11 @@ struct options {
 
 /* Returns -1 to go on, or the exit code of a program that has said all it has to say. */
 int options_parse(int argc, WCHAR **argv, struct options *options);
+
+/* Digits and at most one of K, M and G. FALSE for anything else, or more than 64 bits hold. */
+BOOL options_parse_size(const WCHAR *text, UINT64 *size);
+
+/* fault_option.c: the value of --fault. Returns as options_parse. */
+int fault_option_parse(const WCHAR *value, HOSTMEM_FAULTS *faults);
 
 #endif

@@ -13,6 +13,7 @@ int report_prepare(const struct options *options, IHostMemoryManager *manager)
     report.commit_limit = options->commit_limit;
     report.emergency = options->emergency;
     report.reserve_limit = options->reserve_limit;
+    report.faults = options->faults.Size != 0;
     started = GetTickCount64();
     if (format == REPORT_NONE) {
         return -1;

@@ -23,6 +23,7 @@ struct report {
     UINT64 commit_limit; /* 0: none */
     UINT64 emergency;
     UINT64 reserve_limit;   /* 0: none */
+    BOOL faults;            /* requests were to be refused on purpose */
     UINT64 hard_limit;      /* for the collected heap; 0: none was set */
     UINT64 commit_bytes;    /* by the manager's count … */
     UINT64 commit_os_bytes; /* … and by the OS, at the same moment */

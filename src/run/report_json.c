@@ -136,6 +136,9 @@ void report_write_json(const struct report *report, struct text_writer *writer)
     WRITE_OBJECT(writer, "notifications", {"low", statistics->NotificationsLow},
                  {"neutral", statistics->NotificationsNeutral},
                  {"high", statistics->NotificationsHigh});
+    WRITE_OBJECT(writer, "faults", {"task", statistics->FaultsTask},
+                 {"appDomain", statistics->FaultsAppDomain},
+                 {"process", statistics->FaultsProcess});
     text_write(writer, ",\n  ");
     write_member(writer, "gcHeapHardLimitBytes", report->hard_limit);
     text_write(writer, ",\n  ");

@@ -97,6 +97,17 @@ static void write_limits(struct text_writer *writer, const struct report *report
     write_figure(writer, "notifications: high", statistics->NotificationsHigh);
 }
 
+static void write_faults(struct text_writer *writer, const struct report *report)
+{
+    if (!report->faults) {
+        return;
+    }
+    text_write(writer, "\n  refused on purpose\n");
+    write_figure(writer, "task critical", report->statistics.FaultsTask);
+    write_figure(writer, "domain critical", report->statistics.FaultsAppDomain);
+    write_figure(writer, "process critical", report->statistics.FaultsProcess);
+}
+
 static void write_calls(struct text_writer *writer, const HOSTMEM_STATISTICS *statistics)
 {
     const HOSTMEM_CALLS *calls = &statistics->Calls;
@@ -168,6 +179,7 @@ void report_write_text(const struct report *report, struct text_writer *writer)
     text_write(writer, " ms\n");
     write_memory(writer, report);
     write_limits(writer, report);
+    write_faults(writer, report);
     write_calls(writer, &report->statistics);
     write_regions(writer, report);
 }
