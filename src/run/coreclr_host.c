@@ -142,8 +142,8 @@ static int run_with_coreclr(const struct options *options, const struct runtime_
         return start_limit_fail(options, manager);
     }
     if (hr < 0) {
-        return text_fail(L"%ls did not start: coreclr_initialize returned 0x%08x",
-                         location->coreclr, hr);
+        return text_fail(L"%ls did not start: coreclr_initialize returned 0x%08x%ls",
+                         location->coreclr, hr, options->faults.Size != 0 ? L" with --fault" : L"");
     }
     if (options->start_only) {
         *exit_code = 0;
