@@ -93,8 +93,9 @@ void report_write(DWORD exit_code)
     report.exit_code = exit_code;
     report.milliseconds = GetTickCount64() - started;
     report.statistics.Size = sizeof(report.statistics);
-    IHostMemoryStatistics_GetStatistics(source, &report.statistics);
+    /* First: other threads may be at work, and what is measured is below a peak that is read later. */
     IHostMemoryStatistics_MeasureCommit(source, &report.commit_bytes, &report.commit_os_bytes);
+    IHostMemoryStatistics_GetStatistics(source, &report.statistics);
     take_regions();
     if (format == REPORT_JSON) {
         report_write_json(&report, &writer);

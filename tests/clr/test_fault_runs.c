@@ -9,7 +9,7 @@
  *
  * Any other exit code is a crash, an access violation above all; what does not end is a hang. In a
  * report the committed bytes by hostmem's count must be those that VirtualQuery finds at the same
- * moment, and no peak is below what there is: or it is a drift. None of the three may happen.
+ * moment, and not above the peak: or it is a drift. None of the three may happen.
  *
  * The 4 programs, 2 runtimes and up to 8 plans are gone through in steps of 29, which has no factor
  * in common with 64 or 48: a few runs see something of each, and 64 runs see everything. The first
@@ -154,8 +154,7 @@ static bool report_drifts(void)
 {
     uint64_t counted = figure("\"commit\"", "\"currentBytes\": ");
     uint64_t found = figure("\"commit\"", "\"osBytes\": ");
-    return counted != found || counted > figure("\"commit\"", "\"peakBytes\": ") ||
-           counted > figure("\"reserve\"", "\"currentBytes\": ");
+    return counted != found || counted > figure("\"commit\"", "\"peakBytes\": ");
 }
 
 /* Run number `index` of a round in which the first `plan_count` plans are tried. */
