@@ -41,6 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(options.argument_count >= 0 && options.option_count >= 0);
         REQUIRE(options.argument_count + options.option_count + 2 == count);
         REQUIRE(options.emergency <= options.commit_limit);
+        REQUIRE(options.faults.RateNumerator <= options.faults.RateDenominator);
+        REQUIRE(options.faults.Size == 0 || options.faults.Levels != 0);
         REQUIRE((options.framework == NULL) == (options.entry == NULL));
     }
     return 0;

@@ -13,10 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input_bytes = data;
     input_left = size;
-    bool inject = input_below(2) != 0;
-    twin_open(3 * GIB - MIB, 0xFFFEFFFFu, input_below);
+    bool with_failures = input_below(2) != 0;
+    if (!twin_open(3 * GIB - MIB, 0xFFFEFFFFu, input_below, with_failures)) {
+        return 0;
+    }
     for (size_t i = 1; input_left > 0; i++) {
-        twin_operate(inject);
+        twin_operate();
         if (i % 8 == 0) {
             twin_compare();
         }

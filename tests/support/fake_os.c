@@ -37,6 +37,23 @@ static struct fake_os *fake_of(const struct os *os)
     return (struct fake_os *)(uintptr_t)os;
 }
 
+static bool is_the_one(struct fake_os *fake, enum fake_kind kind)
+{
+    return fake->fail_countdown > 0 &&
+           (fake->fail_kind == FAKE_ANY_KIND || fake->fail_kind == kind) &&
+           --fake->fail_countdown == 0;
+}
+
+static bool is_planned(struct fake_plan *plan, enum fake_kind kind)
+{
+    bool fails =
+        plan != NULL && plan->one_in[kind] > 0 && random_one_in(&plan->random, plan->one_in[kind]);
+    if (fails) {
+        plan->failures++;
+    }
+    return fails;
+}
+
 /* The start of a call: whether it shall go on. */
 static bool enter(struct fake_os *fake, enum fake_kind kind, uintptr_t address, size_t size,
                   uint32_t type, uint32_t protect)
@@ -46,12 +63,12 @@ static bool enter(struct fake_os *fake, enum fake_kind kind, uintptr_t address, 
     if (fake->before != NULL) {
         fake->before(fake, kind);
     }
-    if (kind >= FAKE_FALLIBLE_KINDS || fake->fail_countdown == 0 ||
-        (fake->fail_kind != FAKE_ANY_KIND && fake->fail_kind != kind) ||
-        --fake->fail_countdown > 0) {
+    if (kind >= FAKE_FALLIBLE_KINDS || !(is_the_one(fake, kind) || is_planned(fake->plan, kind))) {
         return true;
     }
-    fake->failed_kind = kind;
+    if (fake->failed_kind == FAKE_ANY_KIND) {
+        fake->failed_kind = kind;
+    }
     return false;
 }
 
@@ -68,6 +85,12 @@ void fake_os_fail(struct fake_os *fake, enum fake_kind kind, size_t nth)
 {
     fake->fail_kind = kind;
     fake->fail_countdown = nth;
+    fake->failed_kind = FAKE_ANY_KIND;
+}
+
+void fake_os_follow(struct fake_os *fake, struct fake_plan *plan)
+{
+    fake->plan = plan;
     fake->failed_kind = FAKE_ANY_KIND;
 }
 

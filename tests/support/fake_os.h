@@ -9,13 +9,15 @@
  * hands out untouched.
  *
  * The memory for tables is real. Every call is counted and its arguments are kept; the n-th call can
- * be made to fail, and a hook can look around, or act as another thread would, before or after one.
+ * be made to fail, or any call by chance, and a hook can look around, or act as another thread would,
+ * before or after one.
  * Single-threaded.
  */
 #ifndef HOSTMEM_TESTS_FAKE_OS_H
 #define HOSTMEM_TESTS_FAKE_OS_H
 
 #include "os/os.h"
+#include "support/random.h"
 
 #define FAKE_MEM_PRIVATE 0x00020000u
 #define FAKE_MEM_WRITE_WATCH 0x00200000u
@@ -68,6 +70,13 @@ struct fake_table {
     size_t known_count;
 };
 
+/* Which calls fail by chance: of each kind one in so many, none for 0. */
+struct fake_plan {
+    struct random random;
+    size_t one_in[FAKE_FALLIBLE_KINDS];
+    uint64_t failures; /* so far */
+};
+
 struct fake_os {
     struct os os;                 /* first: what the code under test sees */
     uintptr_t lowest;             /* where reservations without an address may start */
@@ -87,8 +96,11 @@ struct fake_os {
     struct fake_record last[FAKE_KINDS];
     size_t fail_countdown; /* see fake_os_fail */
     enum fake_kind fail_kind;
-    enum fake_kind failed_kind; /* which call was failed; FAKE_ANY_KIND: none since fake_os_fail */
-    os_error fail_error;        /* what a failed virtual_* call returns; FAKE_COMMITMENT_LIMIT */
+    enum fake_kind
+        failed_kind;     /* the first that was failed; FAKE_ANY_KIND: none since fake_os_fail */
+    os_error fail_error; /* what a failed virtual_* call returns; FAKE_COMMITMENT_LIMIT */
+
+    struct fake_plan *plan; /* in force; NULL: none */
 
     void (*before)(struct fake_os *fake, enum fake_kind kind); /* may be NULL */
     void (*after)(struct fake_os *fake, enum fake_kind kind);  /* may be NULL */
@@ -104,6 +116,9 @@ size_t fake_os_destroy(struct fake_os *fake);
 
 /* Make the `nth` call from now on (1 is the next) of `kind`, or FAKE_ANY_KIND, fail, once; 0: none. */
 void fake_os_fail(struct fake_os *fake, enum fake_kind kind, size_t nth);
+
+/* From now on calls fail by chance; NULL: none does. Forgets which call was failed before. */
+void fake_os_follow(struct fake_os *fake, struct fake_plan *plan);
 
 /* How often the code under test has called any of the functions so far. */
 size_t fake_os_calls(const struct fake_os *fake);

@@ -8,21 +8,21 @@
 #include "support/fake_os.h"
 #include "support/sizes.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #define MAX_LIVE 40
+#define MAX_LIVE_WITH_FAILURES 8 /* all are compared so often */
 
 static struct fake_os fake;
 static struct fake_os twin;
 static struct virtual_memory memory;
+static struct fake_plan plan;
+static bool inject;
+static size_t max_live;
 static twin_chooser *choose;
-static size_t operation;
-static size_t failures;
+static struct twin_totals totals;
 
 static _Noreturn void fail_here(const char *what)
 {
-    fprintf(stderr, "operation %zu: %s\n", operation, what);
+    fprintf(stderr, "operation %" PRIu64 ": %s\n", totals.operations, what);
     abort();
 }
 
@@ -41,9 +41,9 @@ static size_t wild(void)
     return choose(SIZE_MAX);
 }
 
-void twin_compare(void)
+static void compare(void)
 {
-    size_t reserved, committed, by_table = POISON, by_os = POISON;
+    size_t reserved, committed;
     const char *fault = virtual_memory_check(&memory);
     if (fault != NULL) {
         fail_here(fault);
@@ -52,31 +52,61 @@ void twin_compare(void)
         fail_here("the OS and its twin differ");
     }
     fake_os_totals(&twin, &reserved, &committed);
-    if (usage_current(&memory.reserved) != reserved) {
+    if (usage_current(&memory.reserved) != reserved ||
+        usage_current(&memory.budget.reserve.used) != reserved) {
         fail_here("reserved bytes");
     }
-    virtual_memory_measure(&memory, &by_table, &by_os);
-    if (usage_current(&memory.committed) != committed || by_table != committed ||
-        by_os != committed) {
+    if (usage_current(&memory.committed) != committed ||
+        usage_current(&memory.budget.commit.used) != committed) {
         fail_here("committed bytes");
     }
+}
+
+void twin_compare(void)
+{
+    size_t by_table = POISON, by_os = POISON;
+    compare();
+    virtual_memory_measure(&memory, &by_table, &by_os);
+    if (by_table != by_os || by_table != usage_current(&memory.committed)) {
+        fail_here("measured bytes");
+    }
+}
+
+/* The last call was a release that failed, of a reservation that is in no table. */
+static void lost_a_reservation(void)
+{
+    uintptr_t base = fake.last[FAKE_VIRTUAL_FREE].address, twin_base = POISON;
+    struct fake_region *region = fake_os_region(&fake, base), *twin_region;
+    if (region == NULL || region->base != base || region->foreign ||
+        fake.last[FAKE_VIRTUAL_FREE].error == OS_OK) {
+        fail_here("broken without a reason");
+    }
+    twin.os.virtual_alloc(&twin.os, base, region->page_count * PAGE, region->type | OS_MEM_RESERVE,
+                          region->protect, &twin_base);
+    twin_region = fake_os_region(&twin, twin_base);
+    if (twin_region == NULL || twin_base != base) {
+        fail_here("the twins differ");
+    }
+    twin_region->type = region->type;
+    twin_region->foreign = region->foreign = true;
+    totals.broken++;
 }
 
 /* Whether the operation that just returned failed because it was made to. */
 static bool was_injected(os_error error)
 {
     enum fake_kind kind = fake.failed_kind;
-    bool failed = kind != FAKE_ANY_KIND;
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-    if (failed) {
-        failures++;
-        os_error expected =
-            kind < FAKE_TABLE_RESERVE ? FAKE_COMMITMENT_LIMIT : OS_NOT_ENOUGH_MEMORY;
-        if (error != expected) {
-            fail_here("the wrong error for an injected failure");
-        }
+    fake_os_follow(&fake, NULL);
+    if (kind == FAKE_ANY_KIND) {
+        return false;
     }
-    return failed;
+    if (error == HM_BROKEN) {
+        lost_a_reservation();
+    } else if (error !=
+               (kind < FAKE_TABLE_RESERVE ? FAKE_COMMITMENT_LIMIT : OS_NOT_ENOUGH_MEMORY)) {
+        fail_here("the wrong error for an injected failure");
+    }
+    return true;
 }
 
 static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t protect)
@@ -104,7 +134,7 @@ static void call_free(uintptr_t address, size_t size, uint32_t type)
     size_t calls = fake_os_calls(&fake);
     os_error error = virtual_memory_free(&memory, address, size, type);
     if (foreign) {
-        fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+        fake_os_follow(&fake, NULL);
         if (error != HM_FOREIGN || fake_os_calls(&fake) != calls) {
             fail_here("a foreign free is not refused");
         }
@@ -183,7 +213,7 @@ static void reserve(void)
         type = OS_MEM_RESERVE;
         size = GIB + below(8) * SLOT;
     }
-    if (fake.region_count < MAX_LIVE) {
+    if (fake.region_count < max_live) {
         call_alloc(address, size, type, OS_PAGE_READWRITE);
     }
 }
@@ -207,7 +237,7 @@ static void protect_or_map_behind_our_back(void)
     if (!one_in(4)) {
         size_t size = part_of(left);
         os_error error = fake.os.virtual_protect(&fake.os, address, size, FAKE_PAGE_READONLY, &old);
-        fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+        fake_os_follow(&fake, NULL);
         if (error == OS_OK && (twin.os.virtual_protect(&twin.os, address, size, FAKE_PAGE_READONLY,
                                                        &twin_old) != OS_OK ||
                                old != twin_old)) {
@@ -215,13 +245,13 @@ static void protect_or_map_behind_our_back(void)
         }
         return;
     }
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+    fake_os_follow(&fake, NULL);
     const struct fake_region *region = fake_os_region(&fake, address);
     if (region != NULL && region->foreign) {
         uintptr_t base = region->base;
         fake.os.virtual_free(&fake.os, base, 0, OS_MEM_RELEASE);
         twin.os.virtual_free(&twin.os, base, 0, OS_MEM_RELEASE);
-    } else if (fake.region_count < MAX_LIVE) {
+    } else if (fake.region_count < max_live) {
         fake_os_add_foreign(&twin, fake_os_add_foreign(&fake, 0, 5 * PAGE), 5 * PAGE);
     }
 }
@@ -235,20 +265,28 @@ static void senseless(void)
     uint32_t protect = one_in(4) ? (uint32_t)below(0x200) : OS_PAGE_READWRITE;
     if (one_in(2)) {
         call_free(address, size, one_in(2) ? type : OS_MEM_DECOMMIT);
-    } else if (fake.region_count < MAX_LIVE || (type & OS_MEM_RESERVE) == 0) {
+    } else if (fake.region_count < max_live || (type & OS_MEM_RESERVE) == 0) {
         size = size > GIB && size < SIZE_MAX / 2 ? below(SLOT) : size;
         call_alloc(address != 0 ? address : SLOT, size, type, protect);
     }
 }
 
-void twin_operate(bool inject)
+void twin_change_plan(void)
+{
+    static const size_t rates[] = {0, 2, 4, 16, 64, 1000};
+    plan.random.state = wild();
+    for (int kind = 0; kind < FAKE_FALLIBLE_KINDS; kind++) {
+        plan.one_in[kind] = rates[below(sizeof(rates) / sizeof(rates[0]))];
+    }
+}
+
+void twin_operate(void)
 {
     size_t left;
     uintptr_t address;
-    operation++;
-    if (inject && one_in(3)) {
-        fake_os_fail(&fake, FAKE_ANY_KIND, 1 + below(4));
-    }
+    uint64_t failures = plan.failures;
+    totals.operations++;
+    fake_os_follow(&fake, inject ? &plan : NULL);
     switch (below(16)) {
     case 0:
     case 1:
@@ -280,24 +318,39 @@ void twin_operate(bool inject)
         call_alloc(address, part_of(left), OS_MEM_COMMIT, OS_PAGE_READWRITE);
         break;
     }
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-}
-
-void twin_open(uintptr_t lowest, uintptr_t max_address, twin_chooser *chooser)
-{
-    choose = chooser;
-    operation = 0;
-    fake_os_init(&fake, lowest, max_address);
-    fake_os_init(&twin, lowest, max_address);
-    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-    if (virtual_memory_create(&memory, &fake.os) != OS_OK) {
-        fail_here("no memory");
+    fake_os_follow(&fake, NULL);
+    if (plan.failures != failures) {
+        totals.failures += plan.failures - failures;
+        compare();
     }
 }
 
-size_t twin_failures(void)
+static void destroy_both(void)
 {
-    return failures;
+    if (fake_os_destroy(&twin) != 0 || fake_os_destroy(&fake) != 0) {
+        fail_here("tables are left");
+    }
+}
+
+bool twin_open(uintptr_t lowest, uintptr_t max_address, twin_chooser *chooser, bool with_failures)
+{
+    choose = chooser;
+    inject = with_failures;
+    max_live = inject ? MAX_LIVE_WITH_FAILURES : MAX_LIVE;
+    fake_os_init(&fake, lowest, max_address);
+    fake_os_init(&twin, lowest, max_address);
+    twin_change_plan();
+    fake_os_follow(&fake, inject ? &plan : NULL);
+    os_error error = virtual_memory_create(&memory, &fake.os);
+    if (was_injected(error)) {
+        totals.failures++;
+        destroy_both();
+        return false;
+    }
+    if (error != OS_OK) {
+        fail_here("no memory");
+    }
+    return true;
 }
 
 void twin_close(void)
@@ -315,8 +368,13 @@ void twin_close(void)
         fail_here("the tables' bytes");
     }
     virtual_memory_destroy(&memory);
-    if (usage_current(&memory.table_memory.committed) != 0 || fake_os_destroy(&twin) != 0 ||
-        fake_os_destroy(&fake) != 0) {
-        fail_here("tables are left");
+    if (usage_current(&memory.table_memory.committed) != 0) {
+        fail_here("the tables' bytes at the end");
     }
+    destroy_both();
+}
+
+struct twin_totals twin_totals(void)
+{
+    return totals;
 }
