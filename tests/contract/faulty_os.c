@@ -5,14 +5,22 @@
  */
 #include "contract/faulty_os.h"
 
-#include <windows.h>
+#include "contract/contract.h"
 
 struct faulty_os faulty;
 
-/* Whether this call is the one to fail. Like Win32, it says so in LastError. */
+static bool fails_by_chance(bool for_tables)
+{
+    unsigned one_in = faulty.one_in[for_tables];
+    bool fails = one_in != 0 && next_random(&faulty.random) % one_in == 0;
+    faulty.failures += fails;
+    return fails;
+}
+
+/* Whether this call is to fail. Like Win32, it says so in LastError. */
 static bool fails(bool for_tables)
 {
-    if (++faulty.calls != faulty.fail_at) {
+    if (++faulty.calls != faulty.fail_at && !fails_by_chance(for_tables)) {
         return false;
     }
     faulty.failed = true;

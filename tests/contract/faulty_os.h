@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The real OS with one call of it failing: see test_faults.c and test_broken.c.
+ * The real OS with one call of it failing (test_faults.c, test_broken.c), or any by chance
+ * (test_random_faults.c).
  */
 #ifndef TESTS_CONTRACT_FAULTY_OS_H
 #define TESTS_CONTRACT_FAULTY_OS_H
@@ -15,7 +16,10 @@ struct faulty_os {
     os_error error;         /* what the failing call says */
     bool failed;            /* it has */
     bool failed_for_tables; /* and the call was not one of the runtime's */
-    bool keeps_everything;  /* besides, every release of the runtime's memory fails */
+    unsigned one_in[2];    /* so many fail by chance; 0: none. Of the runtime's calls, and others */
+    uint32_t random;       /* for that; not 0 */
+    unsigned failures;     /* by chance */
+    bool keeps_everything; /* besides, every release of the runtime's memory fails */
     uintptr_t last_reservation;
     int reservations;       /* of the runtime, not released yet */
     int table_reservations; /* likewise for the tables */
