@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Files that the CLR maps by itself, and what it tells the host about them (2.6). The host is never
+ * asked for permission: NeedsVirtualAddressSpace comes only after a mapping has failed, and any
+ * success makes the CLR try once more. LastError of the mapping is read after all that.
+ */
+#include "support/framework_calls.h"
+#include "support/framework_judge.h"
+
+static SIZE_T measure_view(const char *view)
+{
+    MEMORY_BASIC_INFORMATION info;
+    SIZE_T size = 0;
+    while (VirtualQuery(view + size, &info, sizeof(info)) != 0 &&
+           info.AllocationBase == (void *)view) {
+        size += info.RegionSize;
+    }
+    return size;
+}
+
+/* `base`: the image's preferred base, or NULL. The size is nearly always 0, the whole file. */
+static void *map_file(struct clr *clr, HANDLE section, void *base, SIZE_T size)
+{
+    void *view = MapViewOfFileEx(section, FILE_MAP_ALL_ACCESS, 0, 0, size, base);
+    if (view == NULL) {
+        DWORD error = GetLastError();
+        if (ee_needs_address_space(clr, base, size)) {
+            view = MapViewOfFileEx(section, FILE_MAP_ALL_ACCESS, 0, 0, size, base);
+            judge(clr, view != NULL, PITFALL(30), "the host gave back room, and there is none");
+        }
+        SetLastError(error);
+    }
+    if (view != NULL) {
+        /* CLR 2.0 reports what it asked for, nearly always 0: a host must measure it. */
+        ee_acquired_address_space(clr, view,
+                                  clr->profile->version == 2 ? size : measure_view(view));
+    }
+    return view;
+}
+
+static void unmap_file(struct clr *clr, void *view)
+{
+    if (UnmapViewOfFile(view)) {
+        ee_released_address_space(clr, view);
+    }
+}
+
+static UINT64 recorded_bytes(struct clr *clr)
+{
+    HOSTMEM_STATISTICS statistics = {.Size = sizeof(statistics)};
+    IHostMemoryStatistics_GetStatistics(clr->statistics, &statistics);
+    return statistics.ViewsCurrentBytes;
+}
+
+static HANDLE file_of(SIZE_T size)
+{
+    return CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, (DWORD)size, NULL);
+}
+
+/* An assembly whose base is free; one whose base is taken, so that the mapping fails and is
+ * relocated; and both together, unmapped in the other order. */
+static void map_assemblies(struct clr *clr)
+{
+    HANDLE first = file_of(5 * PAGE), second = file_of(3 * MIB);
+    UINT64 before = recorded_bytes(clr);
+    char *mapped = map_file(clr, first, NULL, 0);
+    if (!judge(clr, mapped != NULL, CANNOT_PLAY, "no view (%lu)", GetLastError())) {
+        return;
+    }
+    void *occupied = map_file(clr, second, mapped, 0);
+    judge(clr, occupied == NULL && GetLastError() != MARKER && GetLastError() != 0, PITFALL(30),
+          "the error of the mapping is lost");
+    char *relocated = map_file(clr, second, NULL, 0);
+    judge(clr, recorded_bytes(clr) - before == 5 * PAGE + 3 * MIB, PITFALL(29),
+          "%llu bytes of views were recorded", recorded_bytes(clr) - before);
+    unmap_file(clr, relocated);
+    unmap_file(clr, mapped);
+    judge(clr, recorded_bytes(clr) == before, PITFALL(29), "views are recorded that are gone");
+    CloseHandle(second);
+    CloseHandle(first);
+}
+
+/* Views from before SetHostControl are released, too, without ever having been reported. */
+static void release_unknown_view(struct clr *clr)
+{
+    HANDLE section = file_of(PAGE);
+    void *view = MapViewOfFile(section, FILE_MAP_ALL_ACCESS, 0, 0, 0);
+    unmap_file(clr, view);
+    CloseHandle(section);
+}
+
+const struct step mapping_steps[] = {
+    {"2.6", "assemblies are mapped; a base is taken, so the mapping fails", map_assemblies},
+    {"2.6", "a view nobody reported is released", release_unknown_view},
+    {NULL, NULL, NULL},
+};
