@@ -28,12 +28,12 @@
  *  14  size overflow, size 0                        host_malloc
  *  15  Free(NULL) and Free of foreign pointers      host_malloc
  *  16  heaps that serve one thread only             create_malloc, host_malloc_threads, hresults
- *  17  locks in VirtualQuery                        virtual_query
+ *  17  locks in VirtualQuery                        threads/test_suspended_threads
  *  18  notifying under a lock, too often, or not of the end   pressure, pressure_callback,
  *                                                   register_callback
  *  19  LastError lost on failure, changed on success   every file
  *  20  a wrong or missing old protection            virtual_protect
- *  21  deep stacks                                  virtual_alloc_foreign
+ *  21  deep stacks                                  threads/test_stack_use
  *  22  reference counts                             manager, create_malloc, register_callback,
  *                                                   host_control
  *  23  a host control that dies with its creator    host_control

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * IHostMemoryManager::VirtualAlloc on memory that the manager did not hand out (trap 4), and what
- * the CLR relies on around the call: the search for memory near an address, pages that are zero, a
- * shallow stack.
+ * the CLR relies on around the call: the search for memory near an address, pages that are zero.
  */
 #include "contract/contract.h"
 
@@ -176,52 +175,6 @@ static void pages_are_zero_after_every_commit(void **state)
 
 /* ---- trap 21 ---- */
 
-/* How much of the stack of a thread a call needs: everything below the thread's frame is painted,
- * and what the call did not reach still has the paint. */
-#define PAINTED ((size_t)32768)
-
-static void *volatile sink;
-
-static size_t stack_used_by(IHostMemoryManager *manager)
-{
-    char here = 0;
-    volatile uintptr_t position = (uintptr_t)&here;
-    /* Far enough below this frame. */
-    volatile unsigned char *top = (volatile unsigned char *)position - 256;
-    volatile unsigned char *bottom = top - PAINTED;
-    for (volatile unsigned char *at = top - 1; at >= bottom; at--) {
-        *at = 0xa7;
-    }
-    void *memory = NULL;
-    if (manager == NULL) {
-        memory = VirtualAlloc(NULL, PAGE, MEM_RESERVE, PAGE_NOACCESS);
-    } else {
-        IHostMemoryManager_VirtualAlloc(manager, NULL, PAGE, MEM_RESERVE, PAGE_NOACCESS,
-                                        eTaskCritical, &memory);
-    }
-    while (bottom < top && *bottom == 0xa7) {
-        bottom++;
-    }
-    sink = memory;
-    return (size_t)(top - bottom);
-}
-
-/* The CLR stops at some kilobytes of stack; hostmem promises a few hundred bytes. */
-static void a_call_needs_little_more_stack_than_win32(void **state)
-{
-    IHostMemoryManager *manager = *state;
-    size_t raw = 0, managed = 0;
-    for (int round = 0; round < 2; round++) { /* the first may load or map something */
-        raw = stack_used_by(NULL);
-        assert_true(VirtualFree(sink, 0, MEM_RELEASE));
-        managed = stack_used_by(manager);
-        EXPECT_OK(IHostMemoryManager_VirtualFree(manager, sink, 0, MEM_RELEASE));
-    }
-    print_message("stack used: %d bytes by Win32, %d by the manager\n", (int)raw, (int)managed);
-    assert_in_range(raw, 0, PAINTED - 1);
-    assert_in_range(managed, 1, raw + 2048);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,7 +186,6 @@ int main(void)
         manager_test(reserve_on_foreign_memory_fails_and_leaves_it),
         manager_test(memory_can_be_searched_for_within_a_range),
         manager_test(pages_are_zero_after_every_commit),
-        manager_test(a_call_needs_little_more_stack_than_win32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * IHostMemoryManager::VirtualQuery is the OS's VirtualQuery for every address, byte for byte, with
- * every buffer size, and works while other threads are stopped anywhere in the manager.
+ * every buffer size.
  */
 #include "contract/contract.h"
 
@@ -135,89 +135,6 @@ static void changes_made_behind_its_back_are_seen(void **state)
     EXPECT_OK(IHostMemoryManager_VirtualFree(manager, memory, 0, MEM_RELEASE));
 }
 
-/* ---- trap 17 ---- */
-
-struct churn {
-    IHostMemoryManager *manager;
-    char *memory; /* always reserved */
-    LONG rounds;  /* of the worker */
-    LONG stop;
-    LONG queries;
-};
-
-/* Takes the region's lock, the table's and the views' as often as it can. */
-static DWORD WINAPI commit_and_decommit(void *context)
-{
-    struct churn *churn = context;
-    void *result;
-    while (InterlockedCompareExchange(&churn->stop, 0, 0) == 0) {
-        IHostMemoryManager_VirtualAlloc(churn->manager, churn->memory + PAGE, 3 * PAGE, MEM_COMMIT,
-                                        PAGE_READWRITE, eTaskCritical, &result);
-        IHostMemoryManager_VirtualFree(churn->manager, churn->memory, 0, MEM_DECOMMIT);
-        IHostMemoryManager_VirtualAlloc(churn->manager, NULL, PAGE, MEM_RESERVE, PAGE_NOACCESS,
-                                        eTaskCritical, &result);
-        IHostMemoryManager_VirtualFree(churn->manager, result, 0, MEM_RELEASE);
-        IHostMemoryManager_AcquiredVirtualAddressSpace(churn->manager, churn->memory, 1);
-        IHostMemoryManager_ReleasedVirtualAddressSpace(churn->manager, churn->memory);
-        InterlockedIncrement(&churn->rounds);
-    }
-    return 0;
-}
-
-static DWORD WINAPI query_all(void *context)
-{
-    struct churn *churn = context;
-    MEMORY_BASIC_INFORMATION info;
-    SIZE_T written;
-    for (int page = 0; page < 16; page++) {
-        if (IHostMemoryManager_VirtualQuery(churn->manager, churn->memory + page * 4096, &info,
-                                            sizeof(info), &written) != S_OK ||
-            info.AllocationBase != churn->memory) {
-            return 1;
-        }
-        InterlockedIncrement(&churn->queries);
-    }
-    return 0;
-}
-
-/* Debuggers, profilers and the CLR itself stop threads wherever they are, and go on asking. A query
- * that waited for a lock of the stopped thread would never come back. */
-static void queries_are_answered_while_a_thread_is_stopped_anywhere(void **state)
-{
-    if (sizeof(void *) == 4 && known_wine_gap()) {
-        print_message(
-            "skipped: x86 threads that are stopped and resumed crash under Wine's WoW64\n");
-        skip();
-    }
-    struct churn churn = {.manager = *state, .memory = reserve(*state, GRANULARITY)};
-    HANDLE worker = CreateThread(NULL, 0, commit_and_decommit, &churn, 0, NULL);
-    assert_non_null(worker);
-    /* A thread that is stopped while it starts holds locks of the loader. */
-    while (InterlockedCompareExchange(&churn.rounds, 0, 0) == 0) {
-        Sleep(1);
-    }
-    DWORD waited = WAIT_OBJECT_0, code = 0;
-    for (int round = 0; round < 300 && waited == WAIT_OBJECT_0 && code == 0; round++) {
-        CONTEXT context = {.ContextFlags = CONTEXT_CONTROL};
-        SuspendThread(worker);
-        GetThreadContext(worker, &context); /* now it is really stopped */
-        HANDLE asking = CreateThread(NULL, 0, query_all, &churn, 0, NULL);
-        waited = WaitForSingleObject(asking, 10000);
-        ResumeThread(worker);
-        WaitForSingleObject(asking, 10000); /* late, but before its data go */
-        GetExitCodeThread(asking, &code);
-        CloseHandle(asking);
-    }
-    InterlockedExchange(&churn.stop, 1);
-    assert_int_equal(WaitForSingleObject(worker, 10000), WAIT_OBJECT_0);
-    CloseHandle(worker);
-    assert_int_equal(waited, WAIT_OBJECT_0);
-    assert_int_equal(code, 0);
-    assert_int_equal(churn.queries, 300 * 16);
-    IHostMemoryManager *manager = *state;
-    EXPECT_OK(IHostMemoryManager_VirtualFree(manager, churn.memory, 0, MEM_RELEASE));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,7 +145,6 @@ int main(void)
         manager_test(foreign_memory_is_reported),
         manager_test(the_whole_address_space_looks_as_the_os_says),
         manager_test(changes_made_behind_its_back_are_seen),
-        manager_test(queries_are_answered_while_a_thread_is_stopped_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
