@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See framework_process.h. Command line: PROGRAM session PROFILE FAULT first|last EVENT
+ * See framework_process.h. Command line: PROGRAM session PROFILE FAULT first|last EVENT EVENT
  */
 #include "framework/framework_process.h"
 
@@ -15,14 +15,15 @@ struct framework_process framework_start_process(const char *profile, const char
                                                  bool dll_first)
 {
     SECURITY_ATTRIBUTES inherited = {.nLength = sizeof(inherited), .bInheritHandle = TRUE};
-    struct framework_process child = {.came_back = CreateEventW(&inherited, TRUE, FALSE, NULL)};
+    struct framework_process child = {.detaching = CreateEventW(&inherited, TRUE, FALSE, NULL),
+                                      .came_back = CreateEventW(&inherited, TRUE, FALSE, NULL)};
     WCHAR path[MAX_PATH], command[2 * MAX_PATH];
     STARTUPINFOW startup = {.cb = sizeof(startup)};
     PROCESS_INFORMATION process = {0};
     GetModuleFileNameW(NULL, path, MAX_PATH);
-    swprintf(command, ARRAYSIZE(command), L"\"%ls\" session %hs %hs %ls %Iu", path, profile,
+    swprintf(command, ARRAYSIZE(command), L"\"%ls\" session %hs %hs %ls %Iu %Iu", path, profile,
              fault[0] != '\0' ? fault : "none", dll_first ? L"first" : L"last",
-             (SIZE_T)child.came_back);
+             (SIZE_T)child.detaching, (SIZE_T)child.came_back);
     if (CreateProcessW(path, command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process)) {
         CloseHandle(process.hThread);
         child.process = process.hProcess;
@@ -30,16 +31,22 @@ struct framework_process framework_start_process(const char *profile, const char
     return child;
 }
 
-struct framework_end framework_wait(struct framework_process *child, DWORD milliseconds)
+struct framework_end framework_wait(struct framework_process *child, DWORD life, DWORD last_calls)
 {
     struct framework_end end = {.code = STILL_ACTIVE};
-    end.in_time = WaitForSingleObject(child->process, milliseconds) == WAIT_OBJECT_0;
+    const HANDLE handles[] = {child->process, child->detaching};
+    WaitForMultipleObjects(ARRAYSIZE(handles), handles, FALSE, life);
+    end.detached = WaitForSingleObject(child->detaching, 0) == WAIT_OBJECT_0;
+    end.in_time =
+        WaitForSingleObject(child->process, end.detached ? last_calls : 0) == WAIT_OBJECT_0;
     if (!end.in_time) {
         TerminateProcess(child->process, 1);
+        WaitForSingleObject(child->process, INFINITE);
     }
     GetExitCodeProcess(child->process, &end.code);
     end.came_back = WaitForSingleObject(child->came_back, 0) == WAIT_OBJECT_0;
     CloseHandle(child->process);
+    CloseHandle(child->detaching);
     CloseHandle(child->came_back);
     return end;
 }
@@ -47,10 +54,11 @@ struct framework_end framework_wait(struct framework_process *child, DWORD milli
 /* ---- the child ---- */
 
 static struct clr clr;
-static HANDLE came_back;
+static HANDLE detaching, came_back;
 
 static void __cdecl detach(void)
 {
+    SetEvent(detaching);
     framework_detach(&clr);
     if (clr.judge.verdict != 0) {
         TerminateProcess(GetCurrentProcess(), FOUND + (UINT)clr.judge.verdict);
@@ -74,7 +82,8 @@ int framework_child(char **argv, const struct disguise *disguise)
             profile = &framework_profiles[i];
         }
     }
-    came_back = (HANDLE)(uintptr_t)strtoull(argv[5], NULL, 10);
+    detaching = (HANDLE)(uintptr_t)strtoull(argv[5], NULL, 10);
+    came_back = (HANDLE)(uintptr_t)strtoull(argv[6], NULL, 10);
     if (strcmp(argv[4], "first") == 0) {
         load_clr_dll();
     }

@@ -28,7 +28,7 @@ static void every_framework_lives_and_ends_on_hostmem(void **state)
         children[i] = framework_start_process(framework_profiles[i].name, "", i % 2 == 0);
     }
     for (size_t i = 0; i < framework_profile_count; i++) {
-        struct framework_end end = framework_wait(&children[i], LIFE_MS);
+        struct framework_end end = framework_wait(&children[i], LIFE_MS, 20000);
         if (!end.in_time || end.code != 0 || !end.came_back) {
             print_error("%s: %s, code %lu, %s from the last calls\n", framework_profiles[i].name,
                         end.in_time ? "ended" : "hangs", end.code,
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_framework_lives_and_ends_on_hostmem),
     };
-    if (argc == 6 && strcmp(argv[1], "session") == 0) {
+    if (argc == 7 && strcmp(argv[1], "session") == 0) {
         return framework_child(argv, NULL);
     }
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,7 +192,7 @@ bool ee_virtual_protect(struct clr *clr, void *address, SIZE_T size, DWORD prote
           "VirtualProtect did not write the old protection");
     judge(clr, *old == before.Protect, PITFALL(20), "the old protection is %#lx, not %#lx",
           before.Protect, *old);
-    return true;
+    return !is_broken(clr); /* or a wrong old value would be set */
 }
 
 /* ---- the heap ---- */
@@ -205,7 +205,8 @@ void *ee_alloc(struct clr *clr, SIZE_T size, int if_refused)
     HRESULT hr = IHostMalloc_Alloc(clr->heap, size, level, &block);
     DWORD error = leave();
     if (!judge_result(clr, "Alloc", hr, error)) {
-        judge_failure(clr, "Alloc", hr, block == NULL, refusal_rule(clr, NULL, if_refused));
+        judge_failure(clr, "Alloc", hr, block == NULL,
+                      size > 0 ? refusal_rule(clr, NULL, if_refused) : if_refused);
         return NULL;
     }
     judge(clr, if_refused != MUST_FAIL, RULE(9), "Alloc granted %zu bytes it has not got", size);

@@ -52,7 +52,7 @@ void judge_failure(struct clr *clr, const char *call, HRESULT hr, bool cleared, 
 {
     judge(clr, cleared, RULE(2), "%s failed and left its out-parameter as it was", call);
     if (if_refused != MAY_FAIL && if_refused != MUST_FAIL) {
-        judge(clr, false, if_refused, "%s was refused (%#lx)", call, hr);
+        judge(clr, false, clr->stopped ? RULE(18) : if_refused, "%s was refused (%#lx)", call, hr);
     }
 }
 

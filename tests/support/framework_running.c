@@ -23,7 +23,8 @@ static void work_once(struct clr *clr, LONG round)
     this_thread()->inside++;
     IHostMemoryManager_VirtualAlloc(clr->manager, clr->code.base, clr->code.size, MEM_COMMIT,
                                     PAGE_EXECUTE_READWRITE, critical_level(clr), &memory);
-    judge(clr, memory == clr->code.base, RULE(7), "a commit of several threads gave %p", memory);
+    judge(clr, memory == clr->code.base, clr->stopped ? RULE(18) : RULE(7),
+          "a commit of several threads gave %p", memory);
     IHostMemoryManager_VirtualFree(clr->manager, clr->code.base, clr->code.size, MEM_DECOMMIT);
     this_thread()->inside--;
 }
@@ -104,7 +105,7 @@ static void stop_and_query(struct question *question, unsigned number)
     SuspendThread(clr->mutators[number]);
     GetThreadContext(clr->mutators[number], &context); /* now it has really stopped */
     SetEvent(question->asked);
-    bool answered = WaitForSingleObject(question->answered, 5000) == WAIT_OBJECT_0;
+    bool answered = WaitForSingleObject(question->answered, 3000) == WAIT_OBJECT_0;
     ResumeThread(clr->mutators[number]);
     if (!judge(clr, answered, RULE(12), "VirtualQuery waits for a thread that is stopped")) {
         WaitForSingleObject(question->answered, INFINITE);

@@ -137,6 +137,9 @@ void framework_clean_up(struct clr *clr)
         WaitForSingleObject(clr->finalizer, INFINITE);
         CloseHandle(clr->finalizer);
     }
+    if (clr->policy != NULL) {
+        IHostMemoryPolicy_Shutdown(clr->policy); /* nobody is called back any more */
+    }
     for (size_t i = 0; i < MAX_REGIONS; i++) {
         if (clr->regions[i].base != NULL) {
             VirtualFree(clr->regions[i].base, 0, MEM_RELEASE);

@@ -9,7 +9,7 @@
 
 static void wait_for_neutral(struct clr *clr)
 {
-    for (int i = 0; i < 1000 && clr->low_memory != 0 && !is_broken(clr); i++) {
+    for (int i = 0; i < 500 && clr->low_memory != 0 && !is_broken(clr); i++) {
         Sleep(10);
     }
     judge(clr, clr->low_memory == 0, RULE(16), "Low was sent, and its end never");
@@ -20,8 +20,8 @@ static void stop(struct clr *clr)
     void *block = ee_alloc(clr, 100, RULE(7));
     ee_free(clr, InterlockedExchangePointer(&clr->slots[0], block), RULE(7));
     SetEvent(clr->finalizer_wake); /* finalizers run; the thread stays */
-    clr_release_host_control(clr);
     clr->stopped = true;
+    clr_release_host_control(clr);
 }
 
 /* What every part of a runtime may still want, then and at the very end. */

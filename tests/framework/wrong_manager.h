@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Memory managers that are hostmem's but for one thing, which they do wrong: what naive hosts of the
+ * CLR do. The stand-in .NET Framework must find each of them, and name the rule.
+ */
+#ifndef TESTS_FRAMEWORK_WRONG_MANAGER_H
+#define TESTS_FRAMEWORK_WRONG_MANAGER_H
+
+#include "support/framework_session.h"
+
+enum fault {
+    NOTHING, /* passes everything on */
+
+    GIVES_S_FALSE,
+    GIVES_MEMORY_UNWRITTEN,
+    GIVES_NULL,
+    LEAVES_POINTER_ON_FAILURE,
+    FAILS_WITH_E_FAIL,
+    CHANGES_LAST_ERROR,
+    CLEARS_LAST_ERROR,
+    FAILS_WITHOUT_LAST_ERROR,
+    DROPS_WRITE_WATCH,
+    HANDS_OUT_PARTS,
+    RESERVES_MORE,
+    COMMITS_AT_ONCE,
+    REFUSES_FOREIGN_COMMIT,
+    GIVES_DIRTY_PAGES,
+    REFUSES_CRITICAL,
+    REFUSES_COMMIT_WITHOUT_ADDRESS,
+    CHARGES_TWICE,
+    REFUSES_RESET,
+    CHARGES_RESERVES,
+    CHANGES_PROTECTION,
+    MOVES_REQUESTS,
+
+    DECOMMITS_NOTHING,
+    RELEASES_NOTHING,
+    REFUSES_UNCOMMITTED,
+    FREES_FOREIGN_MEMORY,
+
+    REFUSES_FOREIGN_QUERY,
+    LEAVES_RESULT_OF_QUERY,
+    LEAVES_RESULT_OF_FAILED_QUERY,
+    LIES_ABOUT_FREE_SPACE,
+    QUERIES_UNDER_LOCK,
+
+    REFUSES_FOREIGN_PROTECT,
+    LEAVES_OLD_PROTECTION,
+    INVENTS_OLD_PROTECTION,
+    CLEARS_OLD_PROTECTION,
+
+    FAILS_CREATE_MALLOC,
+    LEAVES_HEAP_ON_FAILURE,
+    IMPOSSIBLE_LOAD,
+    LEAVES_LOAD,
+
+    NOTIFIES_AT_ONCE,
+    NOTIFIES_FROM_ALLOC,
+    NOTIFIES_UNDER_LOCK,
+    NEVER_ENDS_LOW,
+    REPEATS_LOW,
+    NEVER_NOTIFIES,
+    THROWS,
+
+    PRETENDS_ADDRESS_SPACE,
+    LOSES_ERROR_OF_MAPPING,
+    FORGETS_SIZE_ZERO,
+
+    MISALIGNS,
+    REFUSES_SIZE_ZERO,
+    SHARES_SIZE_ZERO,
+    LEAVES_BLOCK_ON_FAILURE,
+    SERVES_ONE_THREAD,
+    REFUSES_NULL,
+    FREES_ANYTHING,
+
+    GIVES_NO_REFERENCE,
+    LEAVES_UNKNOWN_MANAGER,
+    GIVES_S_OK_FOR_UNKNOWN_MANAGER,
+    STOPS_WITH_THE_CLR,
+
+    IS_UNLOADED,
+    WAITS_FOR_THE_DEAD,
+
+    FAULT_COUNT,
+};
+
+/* For framework_session; the fault is that of the managers made from now on. */
+extern const struct disguise wrong_disguise;
+void wrong_choose(enum fault fault);
+
+#endif
