@@ -13,6 +13,7 @@ packages=(
     wine wine64
     clang libclang-rt-14-dev libcmocka-dev
     clang-format-14 cppcheck spin
+    gcc gcovr # coverage
     mono-mcs
 )
 cmocka=1.1.5

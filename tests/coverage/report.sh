@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# report.sh GCOVR SOURCES OBJECTS: how much of src/core has run, as counted by the gcov data below
+# OBJECTS, which is deleted. Prints each line that has not, and each with a branch never taken;
+# fails below 95 % of the lines and 90 % of the branches.
+#
+# Not counted: the branches of an assert, and a line with GCOVR_EXCL_LINE, where a comment says why.
+set -euo pipefail
+gcovr=$1 sources=$2 objects=$3
+
+read_data() {
+    "$gcovr" --root "$sources" --filter "$sources/src/core/" \
+        --exclude-branches-by-pattern '\s*assert\(.*' "$@" "$objects"
+}
+
+read_data --xml-pretty --output "$objects/coverage.xml"
+awk -v sources="$sources" -F'"' '
+    function value(name,    i) {
+        for (i = 1; i < NF; i += 2) if ($i ~ " " name "=$") return $(i + 1)
+    }
+    function text_of(line) {
+        while (at < line && (getline text < (sources "/" file)) > 0) at++
+        return text
+    }
+    /<class / { file = value("filename"); at = 0 }
+    /<line / && value("hits") == 0 {
+        print file ":" value("number") ": never run:" text_of(value("number"))
+    }
+    /<line / && value("hits") > 0 && value("condition-coverage") ~ /^[0-9.]+%/ &&
+    value("condition-coverage") !~ /^100/ {
+        print file ":" value("number") ": branches taken " value("condition-coverage") ":" \
+            text_of(value("number"))
+    }' "$objects/coverage.xml"
+read_data --delete --print-summary --fail-under-line 95 --fail-under-branch 90 --output /dev/null
