@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # report.sh GCOVR SOURCES OBJECTS: how much of src/core has run, as counted by the gcov data below
-# OBJECTS, which is deleted. Prints each line that has not, and each with a branch never taken;
+# OBJECTS, which is deleted. Prints, also into OBJECTS/coverage.txt, each line that has not, and each with a branch never taken;
 # fails below 95 % of the lines and 90 % of the branches.
 #
 # Not counted: the branches of an assert, and a line with GCOVR_EXCL_LINE, where a comment says why.
 set -euo pipefail
 gcovr=$1 sources=$2 objects=$3
+exec > >(tee "$objects/coverage.txt")
 
 read_data() {
     "$gcovr" --root "$sources" --filter "$sources/src/core/" \

@@ -237,6 +237,33 @@ static void agrees_with_a_naive_array_over_many_random_operations(void **state)
     free(naive);
 }
 
+static void add_the_same_block(struct fake_os *os, enum fake_kind kind)
+{
+    if (kind == FAKE_TABLE_COMMIT && os->calls[FAKE_TABLE_COMMIT] == *(size_t *)os->context) {
+        os->after = NULL;
+        assert_true(block_map_add(&map, BASE));
+    }
+}
+
+/* Once at each of the three levels: the node that came second is given back. */
+static void two_threads_may_add_to_the_same_part_of_the_tree_at_once(void **state)
+{
+    (void)state;
+    for (size_t nth = 1; nth <= 3; nth++) {
+        size_t at = fake.calls[FAKE_TABLE_COMMIT] + nth;
+        fake.context = &at;
+        fake.after = add_the_same_block;
+        assert_true(block_map_add(&map, BASE + BLOCK));
+        assert_null(fake.after);
+        assert_true(block_map_contains(&map, BASE));
+        assert_true(block_map_contains(&map, BASE + BLOCK));
+        assert_int_equal(usage_current(&memory.committed), fake_os_table_committed(&fake));
+        block_map_destroy(&map);
+        assert_int_equal(fake_os_table_committed(&fake), 0);
+        block_map_init(&map, &memory);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -256,6 +283,7 @@ int main(void)
         TEST(add_without_memory_fails_and_can_be_repeated),
         TEST(a_leaf_is_made_once_for_all_its_blocks),
         TEST(agrees_with_a_naive_array_over_many_random_operations),
+        TEST(two_threads_may_add_to_the_same_part_of_the_tree_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

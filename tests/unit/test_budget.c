@@ -164,6 +164,45 @@ static void refusals_are_counted_by_level(void **state)
     assert_int_equal(budget.reserve.denied[BUDGET_PROCESS], 1);
 }
 
+static void a_request_that_takes_nothing_is_granted_above_a_lowered_limit(void **state)
+{
+    (void)state;
+    limit(L, 0, false);
+    assert_int_equal(budget_take(&budget, L, L, BUDGET_TASK), OS_OK);
+    limit(L / 2, 0, false);
+    assert_true(budget_charge(&budget.commit, 0, BUDGET_TASK));
+    assert_int_equal(budget_take(&budget, 0, 0, BUDGET_TASK), OS_OK);
+    assert_int_equal(budget_take(&budget, PAGE, 0, BUDGET_TASK), OS_OK);
+    assert_int_equal(used(), L);
+}
+
+static void a_lowered_limit_is_no_overdraft_that_the_flag_has_granted(void **state)
+{
+    (void)state;
+    limit(L, 0, false);
+    assert_int_equal(budget_take(&budget, 0, L, BUDGET_TASK), OS_OK);
+    limit(L / 2, 0, false);
+    assert_int_equal(budget_take(&budget, PAGE, 0, BUDGET_PROCESS), OS_OK);
+    limit(L / 2, 0, true);
+    assert_int_equal(budget_take(&budget, PAGE, 0, BUDGET_PROCESS), OS_OK);
+    assert_int_equal(budget_take(&budget, PAGE, 0, BUDGET_TASK), OS_OK);
+    assert_int_equal(budget.overdraft_peak, 0);
+    assert_int_equal(budget_take(&budget, 0, 1, BUDGET_PROCESS), OS_OK);
+    assert_int_equal(budget.overdraft_peak, L / 2 + 1);
+}
+
+static void what_is_available_ends_where_a_charge_would(void **state)
+{
+    (void)state;
+    limit(L, E, false);
+    assert_int_equal(budget_available(&budget, BUDGET_TASK), L - E);
+    assert_int_equal(budget_take(&budget, 0, L - E - 1, BUDGET_TASK), OS_OK);
+    assert_int_equal(budget_available(&budget, BUDGET_TASK), 1);
+    assert_int_equal(budget_take(&budget, 0, 1, BUDGET_TASK), OS_OK);
+    assert_int_equal(budget_available(&budget, BUDGET_TASK), 0);
+    assert_int_equal(budget_available(&budget, BUDGET_PROCESS), E);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +220,10 @@ int main(void)
         cmocka_unit_test_setup(both_amounts_are_taken_or_neither, set_up),
         cmocka_unit_test_setup(the_largest_overdraft_is_remembered, set_up),
         cmocka_unit_test_setup(refusals_are_counted_by_level, set_up),
+        cmocka_unit_test_setup(a_request_that_takes_nothing_is_granted_above_a_lowered_limit,
+                               set_up),
+        cmocka_unit_test_setup(a_lowered_limit_is_no_overdraft_that_the_flag_has_granted, set_up),
+        cmocka_unit_test_setup(what_is_available_ends_where_a_charge_would, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,6 +165,23 @@ static void any_failing_call_at_creation_leaves_nothing(void **state)
     }
 }
 
+static void take_all_room(struct fake_os *os, enum fake_kind kind)
+{
+    if (kind == FAKE_VIRTUAL_FREE) {
+        os->after = NULL;
+        fill_up();
+    }
+}
+
+static void room_that_is_taken_while_a_cushion_is_made_leaves_nothing(void **state)
+{
+    (void)state;
+    fake.after = take_all_room; /* between the search for one piece and the first part */
+    assert_int_equal(cushion_create(&cushion, &fake.os, 64 * MIB), OS_NOT_ENOUGH_MEMORY);
+    assert_null(fake.after);
+    assert_held(0);
+}
+
 /* ---- give up ---- */
 
 static void size_0_gives_up_everything_once(void **state)
@@ -407,6 +424,8 @@ int main(void)
         cushion_test(failures_of_the_os_lose_nothing),
         cushion_test(what_is_given_up_during_a_restore_is_not_forgotten),
         cushion_test(two_restores_at_once_reserve_nothing_twice),
+        cmocka_unit_test_setup_teardown(room_that_is_taken_while_a_cushion_is_made_leaves_nothing,
+                                        set_up_small, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -345,6 +345,25 @@ static void check_notices_every_kind_of_damage(void **state)
     assert_fault(page_set_check(&set, SMALL), "the count of committed pages is not their number");
 }
 
+static void an_empty_range_is_no_page_in_either_form(void **state)
+{
+    const size_t sizes[] = {SMALL, LARGE};
+    const size_t places[] = {0, 1, 64, 100, 128};
+    struct page_set set;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        page_set_init(&set, sizes[i]);
+        mark(&set, sizes[i], 100, 200);
+        for (size_t k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
+            assert_int_equal(page_set_count(&set, places[k], places[k]), 0);
+            mark(&set, sizes[i], places[k], places[k]);
+            clear(&set, sizes[i], places[k], places[k]);
+            ASSERT_RUNS(&set, sizes[i], 100, 200);
+        }
+        page_set_dispose(&set, sizes[i], &memory);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +384,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(agrees_with_a_naive_array_over_many_random_operations,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(check_notices_every_kind_of_damage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_empty_range_is_no_page_in_either_form, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

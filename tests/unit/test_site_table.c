@@ -95,6 +95,38 @@ static void a_full_table_still_knows_the_sites_it_has(void **state)
     assert_ptr_equal(site_table_get(&sites, name, 0), first);
 }
 
+static void a_table_that_was_never_used_has_nothing_to_give_back(void **state)
+{
+    (void)state;
+    site_table_destroy(&sites);
+    assert_int_equal(fake_os_calls(&fake), 0);
+}
+
+/* More sites on one line number than there are buckets: some share one. */
+static void sites_that_share_a_bucket_are_told_apart_by_file_and_line(void **state)
+{
+    struct alloc_site *made[2 * SITE_BUCKETS];
+    char name[] = "aa.c";
+    (void)state;
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < 2 * SITE_BUCKETS; i++) {
+            name[0] = (char)('a' + i % 26);
+            name[1] = (char)('a' + i / 26);
+            struct alloc_site *site = site_table_get(&sites, name, 7);
+            assert_non_null(site);
+            assert_string_equal(site->file, name);
+            assert_true(round == 0 || site == made[i]);
+            made[i] = site;
+        }
+    }
+    struct alloc_site *site = NULL;
+    for (size_t i = 0; i < 2 * SITE_BUCKETS; i++) {
+        site = site_table_next(&sites, site);
+        assert_ptr_equal(site, made[i]); /* each once, in the order they were made */
+    }
+    assert_null(site_table_next(&sites, site));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +138,10 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_table_still_knows_the_sites_it_has, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_table_that_was_never_used_has_nothing_to_give_back,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sites_that_share_a_bucket_are_told_apart_by_file_and_line,
+                                        set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,6 +286,28 @@ static void a_57_bit_space_is_covered_up_to_48_bits(void **state)
 }
 #endif
 
+static void set_a_neighbour(struct fake_os *os, enum fake_kind kind)
+{
+    if (kind == FAKE_TABLE_COMMIT) {
+        os->after = NULL;
+        set(3 * SLOT, SLOT, 3);
+    }
+}
+
+static void two_threads_may_install_the_same_leaf_at_once(void **state)
+{
+    (void)state;
+    create_up_to(0x7FFEFFFFu);
+    fixture.fake.after = set_a_neighbour;
+    set(4 * SLOT, SLOT, 4);
+    assert_null(fixture.fake.after);
+    assert_range(3 * SLOT, SLOT, 3, 0, 4);
+    assert_range(4 * SLOT, SLOT, 4, 3, 0);
+    assert_int_equal(usage_current(&fixture.memory.committed),
+                     fake_os_table_committed(&fixture.fake));
+    destroy();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +328,7 @@ int main(void)
         cmocka_unit_test(the_47_bit_edge_is_covered_and_not_one_slot_more),
         cmocka_unit_test(a_57_bit_space_is_covered_up_to_48_bits),
 #endif
+        cmocka_unit_test(two_threads_may_install_the_same_leaf_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * virtual_memory_free: what a decommit and a release take off the counts, and what never reaches the
+ * OS.
+ */
+#include "unit/virtual_memory_fixture.h"
+
+/* ---- decommit ---- */
+
+static void a_decommit_takes_off_what_was_committed_and_no_more(void **state) /* trap 9 */
+{
+    (void)state;
+    uintptr_t base = alloc(0, 16 * PAGE, OS_MEM_RESERVE);
+    decommit(base, 16 * PAGE); /* nothing was ever committed */
+    assert_counts(16 * PAGE, 0);
+    alloc(base + 4 * PAGE, 4 * PAGE, OS_MEM_COMMIT);
+    decommit(base + 6 * PAGE, 8 * PAGE); /* half of it was not */
+    assert_counts(16 * PAGE, 2 * PAGE);
+    decommit(base + 4 * PAGE - 1, 2); /* touches two pages, one of them committed */
+    assert_counts(16 * PAGE, PAGE);
+    decommit(base + 5 * PAGE, 1);
+    decommit(base + 5 * PAGE, 1);
+    assert_counts(16 * PAGE, 0);
+}
+
+static void a_decommit_of_size_0_at_the_base_takes_the_whole_region(void **state)
+{
+    (void)state;
+    uintptr_t base = alloc(0, 600 * PAGE, OS_MEM_RESERVE);
+    for (size_t i = 0; i < 10; i++) {
+        alloc(base + 2 * i * PAGE, PAGE, OS_MEM_COMMIT);
+    }
+    assert_int_equal(virtual_memory_free(&memory, base + PAGE, 0, OS_MEM_DECOMMIT),
+                     OS_INVALID_ADDRESS);
+    assert_counts(600 * PAGE, 10 * PAGE);
+    decommit(base + 5, 0); /* Win32 rounds down to the page first */
+    assert_counts(600 * PAGE, 0);
+    decommit(base, 0);
+    assert_counts(600 * PAGE, 0);
+}
+
+static void a_decommit_that_leaves_its_region_fails_as_a_whole(void **state)
+{
+    (void)state;
+    alloc(BASE, SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
+    alloc(BASE + SLOT, SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
+    assert_int_equal(virtual_memory_free(&memory, BASE + SLOT - PAGE, 2 * PAGE, OS_MEM_DECOMMIT),
+                     OS_INVALID_PARAMETER);
+    assert_counts(2 * SLOT, 2 * SLOT);
+}
+
+/* ---- release ---- */
+
+static void a_release_takes_off_the_remaining_commit_and_the_reservation(void **state) /* trap 9 */
+{
+    (void)state;
+    uintptr_t kept = alloc(0, SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
+    uintptr_t base = alloc(0, 5 * PAGE, OS_MEM_RESERVE);
+    alloc(base, 3 * PAGE, OS_MEM_COMMIT);
+    decommit(base, PAGE);
+    assert_counts(SLOT + 5 * PAGE, SLOT + 2 * PAGE);
+    release(base);
+    assert_counts(SLOT, SLOT);
+    release(kept + PAGE - 1); /* Win32 rounds down to the page first */
+    assert_counts(0, 0);
+    assert_int_equal(usage_peak(&memory.reserved), SLOT + 5 * PAGE);
+    assert_int_equal(usage_peak(&memory.committed), SLOT + 3 * PAGE);
+}
+
+static void release_twice_fails_and_leaves_the_neighbours_untouched(void **state)
+{
+    const uint32_t both = OS_MEM_RESERVE | OS_MEM_COMMIT;
+    (void)state;
+    alloc(BASE - SLOT, SLOT, both);
+    alloc(BASE, SLOT, both);
+    alloc(BASE + SLOT, SLOT, both);
+    release(BASE);
+    assert_foreign(BASE, 0, OS_MEM_RELEASE);
+    assert_foreign(BASE, PAGE, OS_MEM_DECOMMIT);
+    assert_counts(2 * SLOT, 2 * SLOT);
+    alloc(BASE - SLOT, SLOT, OS_MEM_COMMIT);
+    alloc(BASE + SLOT, SLOT, OS_MEM_COMMIT);
+    assert_counts(2 * SLOT, 2 * SLOT);
+}
+
+static void a_release_inside_a_region_is_refused_without_the_os(void **state)
+{
+    (void)state;
+    alloc(BASE, 3 * SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
+    assert_foreign(BASE + PAGE, 0, OS_MEM_RELEASE);
+    assert_foreign(BASE + SLOT, 0, OS_MEM_RELEASE);
+    assert_foreign(BASE + 3 * SLOT - 1, 0, OS_MEM_RELEASE);
+    assert_counts(3 * SLOT, 3 * SLOT);
+}
+
+static void a_release_that_win32_refuses_leaves_the_region_alive(void **state)
+{
+    const uint32_t types[] = {OS_MEM_RELEASE | OS_MEM_DECOMMIT, 0, OS_MEM_COMMIT, 0x40000000u};
+    (void)state;
+    alloc(BASE, SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
+    assert_int_equal(virtual_memory_free(&memory, BASE, SLOT, OS_MEM_RELEASE),
+                     OS_INVALID_PARAMETER);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        assert_int_equal(virtual_memory_free(&memory, BASE, 0, types[i]), OS_INVALID_PARAMETER);
+    }
+    assert_counts(SLOT, SLOT);
+    release(BASE);
+    assert_counts(0, 0);
+}
+
+static void freeing_foreign_memory_never_reaches_the_os(void **state)
+{
+    (void)state;
+    uintptr_t view = fake_os_add_foreign(&fake, BASE, 4 * PAGE);
+    const uintptr_t addresses[] = {0, 1, view, view + PAGE, BASE + SLOT, UINTPTR_MAX};
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        assert_foreign(addresses[i], 0, OS_MEM_RELEASE);
+        assert_foreign(addresses[i], PAGE, OS_MEM_DECOMMIT);
+        assert_foreign(addresses[i], 0, OS_MEM_DECOMMIT);
+    }
+    assert_int_equal(fake_os_committed(&fake, view, 4 * PAGE), 4 * PAGE);
+}
+
+static void look_for_the_region(struct fake_os *os, enum fake_kind kind)
+{
+    struct region_snapshot region;
+    bool *found = os->context;
+    if (kind == FAKE_VIRTUAL_FREE) {
+        *found = region_table_find(&memory.regions, BASE, &region);
+    }
+}
+
+static void a_region_is_gone_from_the_table_before_the_os_releases_it(void **state)
+{
+    bool found = true;
+    (void)state;
+    alloc(BASE, SLOT, OS_MEM_RESERVE);
+    fake.context = &found;
+    fake.before = look_for_the_region;
+    release(BASE);
+    assert_false(found);
+}
+
+static void take_the_same_addresses(struct fake_os *os, enum fake_kind kind)
+{
+    if (kind == FAKE_VIRTUAL_FREE) {
+        os->after = NULL;
+        alloc(BASE, 2 * SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
+    }
+}
+
+static void another_thread_may_get_the_addresses_before_the_release_returns(void **state)
+{
+    struct region_info info;
+    (void)state;
+    alloc(BASE, SLOT, OS_MEM_RESERVE);
+    fake.after = take_the_same_addresses;
+    release(BASE);
+    assert_counts(2 * SLOT, 2 * SLOT);
+    assert_true(virtual_memory_next(&memory, 0, &info));
+    assert_true(info.region.base == BASE);
+    assert_int_equal(info.region.size, 2 * SLOT);
+    release(BASE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_decommit_takes_off_what_was_committed_and_no_more),
+        TEST(a_decommit_of_size_0_at_the_base_takes_the_whole_region),
+        TEST(a_decommit_that_leaves_its_region_fails_as_a_whole),
+        TEST(a_release_takes_off_the_remaining_commit_and_the_reservation),
+        TEST(release_twice_fails_and_leaves_the_neighbours_untouched),
+        TEST(a_release_inside_a_region_is_refused_without_the_os),
+        TEST(a_release_that_win32_refuses_leaves_the_region_alive),
+        TEST(freeing_foreign_memory_never_reaches_the_os),
+        TEST(a_region_is_gone_from_the_table_before_the_os_releases_it),
+        TEST(another_thread_may_get_the_addresses_before_the_release_returns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
