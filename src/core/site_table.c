@@ -38,7 +38,7 @@ static void *take_locked(struct site_table *table, size_t bytes)
     if (table->storage == NULL) {
         table->storage = table_memory_reserve(table->memory, STORAGE_BYTES);
     }
-    if (table->storage == NULL || aligned < bytes || aligned > STORAGE_BYTES - table->used_bytes) {
+    if (table->storage == NULL || aligned > STORAGE_BYTES - table->used_bytes) {
         return NULL;
     }
     while (table->used_bytes + aligned > table->committed_bytes) {
