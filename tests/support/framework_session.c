@@ -41,6 +41,7 @@ static void give_manager(struct clr *clr, const struct disguise *disguise)
 {
     IHostMemoryManager *manager = NULL;
     IHostControl *control = NULL;
+    const HOSTMEM_OPTIONS options = {.Size = sizeof(options), .AddressSpaceCushion = CUSHION};
     HMODULE dll = LoadLibraryW(L"hostmem.dll");
     create_manager_function create_manager =
         (create_manager_function)(uintptr_t)GetProcAddress(dll, "HostMemCreateManager");
@@ -48,7 +49,7 @@ static void give_manager(struct clr *clr, const struct disguise *disguise)
         (create_control_function)(uintptr_t)GetProcAddress(dll, "HostMemCreateHostControl");
     if (!judge(clr, create_manager != NULL && create_control != NULL, CANNOT_PLAY,
                "hostmem.dll cannot be loaded") ||
-        !judge(clr, create_manager(NULL, &manager) == S_OK, CANNOT_PLAY, "no manager")) {
+        !judge(clr, create_manager(&options, &manager) == S_OK, CANNOT_PLAY, "no manager")) {
         return;
     }
     IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics,
@@ -137,7 +138,11 @@ void framework_clean_up(struct clr *clr)
         WaitForSingleObject(clr->finalizer, INFINITE);
         CloseHandle(clr->finalizer);
     }
-    if (clr->policy != NULL) {
+    IHostMemoryManager *manager = NULL;
+    if (clr->policy != NULL &&
+        IHostMemoryPolicy_QueryInterface(clr->policy, &IID_IHostMemoryManager, (void **)&manager) ==
+            S_OK) {
+        IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, 0); /* all of the cushion */
         IHostMemoryPolicy_Shutdown(clr->policy); /* nobody is called back any more */
     }
     for (size_t i = 0; i < MAX_REGIONS; i++) {

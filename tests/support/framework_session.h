@@ -72,6 +72,10 @@ struct judge {
     char finding[300];
 };
 
+/* What the host keeps for NeedsVirtualAddressSpace: hostmem divides it into 16 pieces. */
+#define CUSHION (16 * MIB)
+#define CUSHION_PIECE MIB
+
 /* ---- the CLR ---- */
 
 #define MAX_HEAPS 4
