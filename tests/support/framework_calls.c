@@ -110,7 +110,7 @@ void *ee_virtual_alloc(struct clr *clr, void *address, SIZE_T size, DWORD type, 
         return NULL;
     }
     judge(clr, if_refused != MUST_FAIL, RULE(9), "VirtualAlloc granted %zu bytes it has not got",
-          size);
+          (size_t)size);
     judge_memory(clr, memory, address, size, type, protect);
     judge_zero(clr, fresh, memory, size, type, protect);
     if (is_broken(clr)) {
@@ -209,7 +209,8 @@ void *ee_alloc(struct clr *clr, SIZE_T size, int if_refused)
                       size > 0 ? refusal_rule(clr, NULL, if_refused) : if_refused);
         return NULL;
     }
-    judge(clr, if_refused != MUST_FAIL, RULE(9), "Alloc granted %zu bytes it has not got", size);
+    judge(clr, if_refused != MUST_FAIL, RULE(9), "Alloc granted %zu bytes it has not got",
+          (size_t)size);
     judge_block(clr, block, size);
     return is_broken(clr) ? NULL : block;
 }
@@ -250,7 +251,7 @@ void ee_get_memory_load(struct clr *clr)
     if (judge(clr, load != POISON_DWORD && available != POISON_SIZE, RULE(2),
               "GetMemoryLoad did not write its results")) {
         judge(clr, load <= 100 && (available > 0 || load >= 90), PITFALL(31),
-              "a memory load of %lu %%, %zu bytes available", load, available);
+              "a memory load of %lu %%, %zu bytes available", load, (size_t)available);
     }
 }
 

@@ -6,7 +6,8 @@
  *     workstation      256    (x86: 16)     128    (x86: 16)    384 and 32
  *     server, a heap   4096   (x86: 64)     256    (x86: 32)    4352 and 96, times the processors
  *
- * with server segments halved from 5 processors on and again from 9. Only little of it is committed.
+ * With more than 4 processors server segments are smaller; at most 4 heaps are played here, with full
+ * ones. Only little of it is committed.
  * The tables, for a heap of H bytes: one card for 256 bytes and one brick of two bytes for 4 KiB,
  * H / 2048 bytes each; one mark bit for 16 bytes, H / 128. On x86 cards and bricks are for half as
  * much, marks for 8 bytes: H / 1024 twice, and H / 64. 384 MiB: 192 KiB, 192 KiB and 3 MiB.

@@ -113,7 +113,8 @@ static void judge_reservation(struct clr *clr, const char *memory, SIZE_T size, 
           RULE(4), "a reservation at %p is part of one at %p", (const void *)memory,
           info.AllocationBase);
     judge(clr, allocation_size(memory) == pages_of(memory, size) * PAGE, RULE(4),
-          "a reservation of %zu bytes is one of %zu", size, allocation_size(memory));
+          "a reservation of %zu bytes is one of %zu", (size_t)size,
+          (size_t)allocation_size(memory));
     judge(clr, (type & MEM_COMMIT) != 0 || info.State == MEM_RESERVE, PITFALL(6),
           "a reservation has been committed");
     judge(clr, info.AllocationProtect == protect, PITFALL(32), "reserved with %#lx, not %#lx",
@@ -203,7 +204,7 @@ void judge_commit(struct clr *clr)
 void judge_block(struct clr *clr, char *block, SIZE_T size)
 {
     if (!judge(clr, block != POISON_POINTER, RULE(2), "Alloc succeeded and wrote nothing") ||
-        !judge(clr, block != NULL, RULE(7), "a block of %zu bytes is NULL", size)) {
+        !judge(clr, block != NULL, RULE(7), "a block of %zu bytes is NULL", (size_t)size)) {
         return;
     }
     judge(clr, (uintptr_t)block % MEMORY_ALLOCATION_ALIGNMENT == 0, RULE(7),

@@ -154,7 +154,8 @@ struct disguise {
     IHostControl *(*control)(IHostControl *real);
 };
 
-/* Plays everything up to the last Stop. The verdict: 0, or what was broken. Its process is expected to end then, see framework_detach. */
+/* Plays everything up to the last Stop. The verdict: 0, or what was broken. Its process is expected
+ * to end then, see framework_detach. */
 int framework_session(struct clr *clr, const struct profile *profile,
                       const struct disguise *disguise);
 
