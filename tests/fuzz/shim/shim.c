@@ -17,6 +17,10 @@ static size_t content_size, position;
 
 static wchar_t strings[1 << 18];
 static size_t strings_used;
+static int messages, open_handles;
+
+static const wchar_t *const *folders;
+static size_t folder_count, next_folder;
 
 void shim_set_file(const uint8_t *data, size_t size)
 {
@@ -27,6 +31,24 @@ void shim_set_file(const uint8_t *data, size_t size)
 void shim_reset(void)
 {
     strings_used = 0;
+    messages = open_handles = 0;
+    folder_count = 0;
+}
+
+void shim_set_folders(const wchar_t *const *names, size_t count)
+{
+    folders = names;
+    folder_count = count;
+}
+
+int shim_open_handles(void)
+{
+    return open_handles;
+}
+
+int shim_messages(void)
+{
+    return messages;
 }
 
 wchar_t *shim_string(size_t length)
@@ -46,6 +68,7 @@ HANDLE CreateFileW(const WCHAR *path, DWORD access, DWORD share, void *security,
 {
     (void)path, (void)access, (void)share, (void)security, (void)how, (void)flags, (void)template;
     position = 0;
+    open_handles++;
     return (HANDLE)&content;
 }
 
@@ -71,7 +94,7 @@ DWORD SetFilePointer(HANDLE file, LONG offset, LONG *high, DWORD from)
 
 BOOL CloseHandle(HANDLE handle)
 {
-    (void)handle;
+    open_handles -= handle == (HANDLE)&content;
     return TRUE;
 }
 
@@ -81,21 +104,31 @@ HANDLE GetStdHandle(DWORD which)
     return NULL;
 }
 
-HANDLE FindFirstFileW(const WCHAR *pattern, WIN32_FIND_DATAW *found)
-{
-    (void)pattern, (void)found;
-    return INVALID_HANDLE_VALUE;
-}
-
 BOOL FindNextFileW(HANDLE search, WIN32_FIND_DATAW *found)
 {
-    (void)search, (void)found;
-    return FALSE;
+    (void)search;
+    if (next_folder == folder_count) {
+        return FALSE;
+    }
+    wcsncpy(found->cFileName, folders[next_folder++],
+            sizeof(found->cFileName) / sizeof(found->cFileName[0]));
+    return TRUE;
+}
+
+HANDLE FindFirstFileW(const WCHAR *pattern, WIN32_FIND_DATAW *found)
+{
+    (void)pattern;
+    next_folder = 0;
+    if (!FindNextFileW(NULL, found)) {
+        return INVALID_HANDLE_VALUE;
+    }
+    open_handles++;
+    return (HANDLE)&folders;
 }
 
 BOOL FindClose(HANDLE search)
 {
-    (void)search;
+    open_handles -= search == (HANDLE)&folders;
     return TRUE;
 }
 
@@ -164,6 +197,7 @@ int text_fail(const WCHAR *format, ...)
     va_start(arguments, format);
     format_arguments(format, arguments);
     va_end(arguments);
+    messages++;
     return EXIT_CODE_USAGE;
 }
 
@@ -180,7 +214,7 @@ BOOL path_exists(const WCHAR *path)
 
 WCHAR *path_full(const WCHAR *path)
 {
-    return text_format(L"C:\\%ls", path);
+    return text_format(wcsncmp(path, L"C:\\", 3) == 0 ? L"%ls" : L"C:\\%ls", path);
 }
 
 const WCHAR *path_name(const WCHAR *path)
