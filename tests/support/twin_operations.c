@@ -14,6 +14,7 @@
 static struct fake_os fake;
 static struct fake_os twin;
 static struct virtual_memory memory;
+static struct budget_limits limits;
 static struct fake_plan plan;
 static bool inject;
 static size_t max_live;
@@ -109,12 +110,80 @@ static bool was_injected(os_error error)
     return true;
 }
 
+/* ---- the budget's rules once more, as naive as can be ---- */
+
+/* What an allocation would add, by the twin's pages. */
+static void needed(uintptr_t address, size_t size, uint32_t type, size_t *reserve, size_t *commit)
+{
+    bool reserves = (type & OS_MEM_RESERVE) != 0 || address == 0;
+    uintptr_t begin = address & ~((reserves ? SLOT : PAGE) - 1);
+    uintptr_t end = ((address + size - 1) | (PAGE - 1)) + 1;
+    const struct fake_region *region = fake_os_region(&twin, address);
+    *reserve = reserves ? end - begin : 0;
+    *commit = 0;
+    if ((type & OS_MEM_COMMIT) == 0) {
+        return;
+    }
+    if (reserves) {
+        *commit = end - begin;
+    } else if (region != NULL && !region->foreign) { /* what leaves the region is cut */
+        uintptr_t stop = region->base + region->page_count * PAGE;
+        end = end < stop ? end : stop;
+        *commit = end - begin - fake_os_committed(&twin, begin, end - begin);
+    }
+}
+
+static bool fits(size_t used, size_t bytes, size_t ceiling)
+{
+    return bytes == 0 || (used <= ceiling && bytes <= ceiling - used);
+}
+
+static bool commit_fits(size_t bytes, enum budget_level level)
+{
+    size_t ceiling = limits.commit;
+    if (ceiling != BUDGET_UNLIMITED && level != BUDGET_PROCESS) {
+        ceiling -= level == BUDGET_TASK ? limits.emergency : limits.emergency / 2;
+    }
+    if (level == BUDGET_PROCESS && limits.overdraft) {
+        ceiling = SIZE_MAX;
+    }
+    return fits(usage_current(&memory.budget.commit.used), bytes, ceiling);
+}
+
+static void change_limits(void)
+{
+    size_t used = usage_current(&memory.budget.commit.used);
+    limits.commit = one_in(2)   ? BUDGET_UNLIMITED
+                    : one_in(2) ? used + below(16 * SLOT)
+                                : below(8 * MIB);
+    limits.emergency = limits.commit / 4 * below(4);
+    limits.reserve = one_in(2) ? BUDGET_UNLIMITED : below(32 * MIB);
+    limits.overdraft = one_in(4);
+    budget_set_limits(&memory.budget, &limits);
+}
+
 static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t protect)
 {
+    bool limited = limits.commit != BUDGET_UNLIMITED || limits.reserve != BUDGET_UNLIMITED;
+    enum budget_level level = limited ? (enum budget_level)below(BUDGET_LEVELS) : BUDGET_TASK;
     uintptr_t result = POISON, twin_result = POISON;
-    os_error error =
-        virtual_memory_alloc(&memory, address, size, type, protect, BUDGET_TASK, &result);
-    if (!was_injected(error)) {
+    size_t reserve, commit, calls = fake.calls[FAKE_VIRTUAL_ALLOC];
+    needed(address, size, type, &reserve, &commit);
+    bool reserve_ok = fits(usage_current(&memory.budget.reserve.used), reserve, limits.reserve);
+    bool commit_ok = commit_fits(commit, level);
+    os_error error = virtual_memory_alloc(&memory, address, size, type, protect, level, &result);
+    if (error == HM_OVER_RESERVE || error == HM_OVER_COMMIT) {
+        fake_os_follow(&fake, NULL);
+        if (error == HM_OVER_RESERVE ? reserve_ok : !reserve_ok || commit_ok) {
+            fail_here("the budget refuses what it has room for");
+        }
+        if (fake.calls[FAKE_VIRTUAL_ALLOC] != calls) {
+            fail_here("the budget refuses what the OS has given");
+        }
+    } else if (!was_injected(error)) {
+        if (error == OS_OK && (!reserve_ok || !commit_ok)) {
+            fail_here("the budget grants what it has no room for");
+        }
         os_error twin_error =
             twin.os.virtual_alloc(&twin.os, address, size, type, protect, &twin_result);
         if (error != twin_error) {
@@ -304,7 +373,11 @@ void twin_operate(void)
         protect_or_map_behind_our_back();
         break;
     case 5:
-        senseless();
+        if (one_in(4)) {
+            change_limits();
+        } else {
+            senseless();
+        }
         break;
     case 6:
     case 7:
@@ -335,6 +408,7 @@ static void destroy_both(void)
 bool twin_open(uintptr_t lowest, uintptr_t max_address, twin_chooser *chooser, bool with_failures)
 {
     choose = chooser;
+    limits = (struct budget_limits){.commit = BUDGET_UNLIMITED, .reserve = BUDGET_UNLIMITED};
     inject = with_failures;
     max_live = inject ? MAX_LIVE_WITH_FAILURES : MAX_LIVE;
     fake_os_init(&fake, lowest, max_address);

@@ -10,6 +10,9 @@
  * compared. There is one way to lose memory: a reservation that finds no room in the tables, and that
  * the OS refuses to take back. It is HM_BROKEN, not counted, and foreign from then on.
  *
+ * The limits of the budget change as well, also below what is in use. The twin has none, so what is
+ * refused is not made on it, and must not fit by a second reckoning; what is granted must.
+ *
  * What is done, and with what, is the caller's choice, number by number: random ones in a test, the
  * bytes of an input when fuzzing. What is not as it must be ends the program.
  */
