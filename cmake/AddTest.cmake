@@ -10,8 +10,9 @@ function(hostmem_add_test name)
     add_test(NAME ${arg_LABEL}.${name} COMMAND ${name})
     set_tests_properties(${arg_LABEL}.${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 120
         SKIP_RETURN_CODE 77)
-    if(HOSTMEM_COVERAGE AND arg_LABEL STREQUAL "unit")
-        set_tests_properties(${arg_LABEL}.${name} PROPERTIES FIXTURES_SETUP coverage)
+    if(arg_LABEL STREQUAL "${HOSTMEM_COVERAGE}") # one at a time: all add to the same data
+        set_tests_properties(${arg_LABEL}.${name} PROPERTIES FIXTURES_SETUP coverage
+            RESOURCE_LOCK coverage)
     endif()
     if(arg_LABEL STREQUAL "stress") # keeps every processor busy
         set_tests_properties(${arg_LABEL}.${name} PROPERTIES PROCESSORS 2)

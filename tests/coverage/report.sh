@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# report.sh GCOVR SOURCES OBJECTS: how much of src/core has run, as counted by the gcov data below
-# OBJECTS, which is deleted. Prints, also into OBJECTS/coverage.txt, each line that has not and each
-# with a branch never taken; fails below 95 % of the lines and 90 % of the branches.
+# report.sh SOURCES OBJECTS FOLDER LINES BRANCHES GCOV: how much of src/FOLDER has run, as counted by
+# the data of GCOV below OBJECTS, which is deleted. Prints, also into OBJECTS/coverage.txt, each line
+# that has not and each with a branch never taken; fails below so many percent of lines and branches.
 #
 # Not counted: the branches of an assert. What is left in the list is of two kinds. Where another
 # thread comes in between (a retried exchange, "another thread was faster", a region that changed
 # between two looks) the programs of tests/stress go, which are not counted because each run of them
 # differs. The end of the address space, where an address wraps to 0, is never in a 64-bit map.
 set -euo pipefail
-gcovr=$1 sources=$2 objects=$3
+sources=$1 objects=$2 folder=$3 lines=$4 branches=$5 gcov=$6
 
 read_data() {
-    "$gcovr" --root "$sources" --filter "$sources/src/core/" \
+    gcovr --gcov-executable "$gcov" --root "$sources" --filter "$sources/src/$folder/" \
         --exclude-branches-by-pattern '\s*assert\(.*' "$@" "$objects"
 }
 
@@ -37,6 +37,6 @@ uncovered() {
 }
 {
     uncovered
-    read_data --delete --print-summary --fail-under-line 95 --fail-under-branch 90 \
+    read_data --delete --print-summary --fail-under-line "$lines" --fail-under-branch "$branches" \
         --output /dev/null
 } | tee "$objects/coverage.txt"
