@@ -39,10 +39,11 @@ use() {
     case $kind in
         core)
             limit=20 suite=tests/unit runner=() suffix= library=hostmem_core
-            # A shared library: the tests need not be linked again for each mutant.
+            # A shared library: the tests need not be linked again for each mutant. The sanitizers
+            # judge as they do in the ordinary run.
             sed -i "s/(hostmem_core STATIC/(hostmem_core SHARED/" "$tree/src/CMakeLists.txt"
-            set -- -DCMAKE_C_COMPILER=gcc -DCMAKE_C_FLAGS="-O1 -w" \
-                -DCMAKE_LINK_DEPENDS_NO_SHARED=ON
+            set -- -DCMAKE_C_COMPILER=gcc -DCMAKE_LINK_DEPENDS_NO_SHARED=ON \
+                -DCMAKE_C_FLAGS="-O1 -w -fsanitize=address,undefined -fno-sanitize-recover=all"
             ;;
         com)
             limit=60 suite=tests/contract runner=("$root/cmake/wine-run") suffix=.exe library=hostmem
