@@ -159,6 +159,9 @@ static void refusals_are_counted_by_level(void **state)
     budget_deny(&budget.commit, BUDGET_APP_DOMAIN);
     budget_deny(&budget.commit, BUDGET_APP_DOMAIN);
     budget_deny(&budget.reserve, BUDGET_PROCESS);
+    budget_deny(&budget.reserve, BUDGET_TASK);
+    limit(L, E, false); /* which changes no count */
+    assert_int_equal(budget.reserve.denied[BUDGET_TASK], 1);
     assert_int_equal(budget.commit.denied[BUDGET_TASK], 0);
     assert_int_equal(budget.commit.denied[BUDGET_APP_DOMAIN], 2);
     assert_int_equal(budget.reserve.denied[BUDGET_PROCESS], 1);
