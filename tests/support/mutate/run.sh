@@ -155,7 +155,7 @@ report
 # What is listed must exist, so that the list does not outlive the code.
 while IFS= read -r name; do
     file=${name%% *}
-    if grep -qF "$file" "$all" && ! awk -F'\t' '{ print $1 " " $4 }' "$all" | grep -qxF -- "$name"; then
+    if grep -qF "$file" "$all" && ! awk -F'\t' '{ print $1 " " $4 }' "$all" | grep -xF -- "$name" >/dev/null; then
         echo "listed, but no mutant: $name"
         failures=$((failures + 1))
     fi
