@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Allocates until an OutOfMemoryException comes, catches it, drops everything and begins again, 100
 // times: a refusal must leave the runtime as it was, and every byte must come back.
+//
+// oom [TIMES]
 using System;
 
 public class Oom
 {
-    const int Rounds = 100;
-
     class Block
     {
         public Block Next;
@@ -34,16 +34,17 @@ public class Oom
         }
     }
 
-    static int Main()
+    static int Main(string[] args)
     {
+        int rounds = args.Length > 0 ? int.Parse(args[0]) : 100;
         long least = long.MaxValue, most = 0;
-        for (int round = 0; round < Rounds; round++)
+        for (int round = 0; round < rounds; round++)
         {
             long bytes = Fill();
             least = Math.Min(least, bytes);
             most = Math.Max(most, bytes);
         }
-        Console.WriteLine("{0} times out of memory after {1} to {2} KiB", Rounds, least / 1024,
+        Console.WriteLine("{0} times out of memory after {1} to {2} KiB", rounds, least / 1024,
             most / 1024);
         return 42;
     }
