@@ -12,6 +12,7 @@
 #include "pe_file.h"
 #include "report.h"
 #include "text.h"
+#include "trace_file.h"
 
 static int check_program(const WCHAR *program)
 {
@@ -45,6 +46,14 @@ static int set_faults(IHostMemoryManager *manager, const HOSTMEM_FAULTS *faults)
     return hr == S_OK ? -1 : text_fail(L"the memory manager refuses --fault (0x%08lx)", hr);
 }
 
+/* The trace ends where the report's figures are taken, so that they are of the same calls. */
+static void end_of_program(DWORD exit_code)
+{
+    trace_file_stop();
+    report_write(exit_code);
+    trace_file_close();
+}
+
 static int run(const struct options *options)
 {
     IHostMemoryManager *manager;
@@ -67,7 +76,13 @@ static int run(const struct options *options)
     if (result >= 0) {
         return result;
     }
-    if (!exit_hook_set(report_write)) {
+    if (options->trace_file) {
+        result = trace_file_open(options->trace_file, &limits, &manager);
+        if (result >= 0) {
+            return result;
+        }
+    }
+    if (!exit_hook_set(end_of_program)) {
         return text_fail(L"out of memory");
     }
     int exit_code = 0;
@@ -75,6 +90,7 @@ static int run(const struct options *options)
                                 : coreclr_host_run(options, manager, &exit_code);
     if (result >= 0) {
         exit_hook_cancel();
+        trace_file_close();
         return result;
     }
     exit_hook_run((DWORD)exit_code);

@@ -35,6 +35,7 @@ static const char usage[] =
     "  --start-only           start the runtime, and end without running the program\n"
     "  --report KIND[=FILE]   text, json or none; default: text. Written to standard output when\n"
     "                         the program has ended, or to FILE\n"
+    "  --trace FILE           record every call of the runtime, for hostmem-replay\n"
     "  --version\n"
     "  --help\n"
     "\n"
@@ -61,7 +62,7 @@ static const char usage[] =
     "Environment.FailFast\n"
     "or a stack overflow there is none, and FILE is left empty: the runtime terminates the "
     "process\n"
-    "without a last word.\n";
+    "without a last word. A trace then lacks its end, and hostmem-replay says so.\n";
 
 static void print(const char *text)
 {
@@ -197,6 +198,9 @@ static int parse_option(int argc, WCHAR **argv, int *index, struct options *opti
     } else if (is_option(argument, L"--report", &value)) {
         result = need_value(L"--report", &value, argc, argv, index);
         return result < 0 ? parse_report(value, options) : result;
+    } else if (is_option(argument, L"--trace", &value)) {
+        result = need_value(L"--trace", &value, argc, argv, index);
+        options->trace_file = result < 0 ? path_full(value) : NULL;
     } else if (is_option(argument, L"--overdraft", &value) && !value) {
         options->overdraft = TRUE;
     } else if (is_option(argument, L"--start-only", &value) && !value) {

@@ -17,6 +17,7 @@ struct options {
     enum gc_kind gc;
     enum report_format report;
     const WCHAR *report_file; /* NULL: standard output */
+    const WCHAR *trace_file;  /* NULL: no trace */
     UINT64 commit_limit;      /* bytes; 0: none */
     UINT64 reserve_limit;     /* bytes; 0: none */
     UINT64 emergency;         /* bytes of commit_limit */

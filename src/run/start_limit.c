@@ -53,13 +53,17 @@ static const WCHAR *quoted(const WCHAR *argument)
     return text_format(L"%ls\"", text);
 }
 
-/* This program with the same options; those behind them win. */
+/* This program with the same options; those behind them win. Only a trace is none to be taken. */
 static WCHAR *command_line(const struct options *options, UINT64 limit)
 {
     static WCHAR self[MAX_PATH];
     GetModuleFileNameW(NULL, self, MAX_PATH);
     const WCHAR *line = quoted(self);
     for (int i = 0; i < options->option_count; i++) {
+        if (wcsncmp(options->option_list[i], L"--trace", 7) == 0) {
+            i += options->option_list[i][7] == 0; /* its value is the next one */
+            continue;
+        }
         line = text_format(L"%ls %ls", line, quoted(options->option_list[i]));
     }
     UINT64 emergency = options->emergency < limit ? options->emergency : limit;
