@@ -32,7 +32,9 @@ hygiene_test(dll COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem.dll --def ${P
     --imports ${windows_dlls} --version ${PROJECT_VERSION} --vtables)
 hygiene_test(run COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem-run.exe --imports ${windows_dlls},hostmem.dll
     --version ${PROJECT_VERSION})
-set_tests_properties(install.hygiene_dll install.hygiene_run PROPERTIES FIXTURES_REQUIRED installed)
+hygiene_test(replay COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem-replay.exe
+    --imports ${windows_dlls},hostmem.dll --version ${PROJECT_VERSION})
+set_tests_properties(install.hygiene_dll install.hygiene_run install.hygiene_replay PROPERTIES FIXTURES_REQUIRED installed)
 
 # ---- pe_check itself: a DLL that is fair, and the same with one fault each ----
 
