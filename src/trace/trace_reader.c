@@ -59,23 +59,21 @@ static bool read_header(const void *bytes, size_t size, struct trace_header *hea
     return true;
 }
 
-/* Sorted by sequence, in two rounds of 16 bits: as fast for any order that a file may have. */
-static void sort(struct trace_record *records, struct trace_record *other, size_t count,
-                 size_t *places)
+/* Sorted by sequence, in four rounds of a byte each: as fast for any order that a file may have. */
+static void sort(struct trace_record *records, struct trace_record *other, size_t count)
 {
-    for (unsigned shift = 0; shift < 32; shift += 16) {
-        memset(places, 0, ((size_t)1 << 16) * sizeof(*places));
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+        size_t places[256] = {0}, place = 0;
         for (size_t i = 0; i < count; i++) {
-            places[records[i].sequence >> shift & 0xffff]++;
+            places[records[i].sequence >> shift & 0xff]++;
         }
-        size_t place = 0;
-        for (size_t key = 0; key < (size_t)1 << 16; key++) {
+        for (size_t key = 0; key < 256; key++) {
             size_t next = place + places[key];
             places[key] = place;
             place = next;
         }
         for (size_t i = 0; i < count; i++) {
-            other[places[records[i].sequence >> shift & 0xffff]++] = records[i];
+            other[places[records[i].sequence >> shift & 0xff]++] = records[i];
         }
         struct trace_record *swap = records;
         records = other;
@@ -116,11 +114,10 @@ bool trace_read(const void *bytes, size_t size, struct trace *trace, struct trac
         return false;
     }
     trace->count = (size_t)trace->header.records;
-    trace->records = calloc(trace->count + 1, sizeof(*trace->records));
-    struct trace_record *other = calloc(trace->count + 1, sizeof(*other));
-    size_t *places = calloc((size_t)1 << 16, sizeof(*places));
-    bool good = false;
-    if (trace->records == NULL || other == NULL || places == NULL) {
+    trace->records = malloc((trace->count + 1) * sizeof(*trace->records));
+    struct trace_record *other = malloc((trace->count + 1) * sizeof(*other));
+    bool good = trace->records != NULL && other != NULL;
+    if (!good) {
         fail(error, "is too large for the memory there is");
     } else {
         memcpy(trace->records, (const char *)bytes + sizeof(trace->header),
@@ -128,10 +125,9 @@ bool trace_read(const void *bytes, size_t size, struct trace *trace, struct trac
         good = check_records(trace, error);
     }
     if (good) {
-        sort(trace->records, other, trace->count, places);
+        sort(trace->records, other, trace->count);
         good = check_order(trace, error);
     }
-    free(places);
     free(other);
     if (!good) {
         trace_free(trace);
