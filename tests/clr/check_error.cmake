@@ -5,6 +5,11 @@
 #
 # COMMAND  list: the emulator, hostmem-run and its arguments
 # MESSAGE  regular expression for the line, without its "hostmem-run: "
+# PROGRAM  another program than hostmem-run; optional
+
+if(NOT DEFINED PROGRAM)
+    set(PROGRAM hostmem-run)
+endif()
 
 execute_process(COMMAND ${COMMAND} RESULT_VARIABLE exit_code OUTPUT_VARIABLE output
     ERROR_VARIABLE errors)
@@ -16,11 +21,11 @@ if(NOT output STREQUAL "")
     message(FATAL_ERROR "something was written to standard output")
 endif()
 string(REPLACE ";" "," errors "${errors}") # or it would be a list
-string(REGEX MATCHALL "(^|\n)hostmem-run: [^\n]*" lines "${errors}")
+string(REGEX MATCHALL "(^|\n)${PROGRAM}: [^\n]*" lines "${errors}")
 list(LENGTH lines count)
 if(NOT count EQUAL 1)
-    message(FATAL_ERROR "${count} lines of hostmem-run, expected 1")
+    message(FATAL_ERROR "${count} lines of ${PROGRAM}, expected 1")
 endif()
-if(NOT lines MATCHES "hostmem-run: ${MESSAGE}")
+if(NOT lines MATCHES "${PROGRAM}: ${MESSAGE}")
     message(FATAL_ERROR "the message does not match ${MESSAGE}")
 endif()

@@ -1,0 +1,80 @@
+# Programs recorded on real runtimes, and replayed; check_trace.cmake says what is compared.
+
+set(replay ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:hostmem-replay>)
+
+# trace_test(<name> RUNTIME <folder> PROGRAM <file> [OPTIONS ...] [REFUSED])
+function(trace_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "REFUSED" "RUNTIME;PROGRAM" "OPTIONS")
+    set(trace ${CMAKE_CURRENT_BINARY_DIR}/${name}.trace)
+    set(report ${CMAKE_CURRENT_BINARY_DIR}/${name}.trace.json)
+    set(command ${run} --runtime ${arg_RUNTIME} --report json=${report} --trace ${trace}
+        ${arg_OPTIONS} ${arg_PROGRAM})
+    add_test(NAME clr.trace.${name} COMMAND ${CMAKE_COMMAND}
+        -D "COMMAND=${command}"
+        -D "REPLAY=${replay}"
+        -D RUNTIME=${arg_RUNTIME}
+        -D EXIT_CODE=42
+        -D TRACE=${trace}
+        -D REPORT=${report}
+        -D REFUSED=${arg_REFUSED}
+        -P ${CMAKE_CURRENT_SOURCE_DIR}/check_trace.cmake
+    )
+    set_tests_properties(clr.trace.${name} PROPERTIES LABELS clr TIMEOUT 120
+        SKIP_REGULAR_EXPRESSION "SKIPPED: ")
+endfunction()
+
+foreach(version IN ITEMS 2.0 3.1)
+    string(REPLACE "." "" digits ${version})
+    set(dotnet ${HOSTMEM_DOTNET_${digits}})
+    trace_test(${version}.churn RUNTIME ${dotnet} PROGRAM ${managed}/churn.exe)
+endforeach()
+trace_test(3.1.threads RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/threads.exe)
+trace_test(3.1.gc_server RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/churn.exe
+    OPTIONS --gc server)
+trace_test(2.0.oom RUNTIME ${HOSTMEM_DOTNET_20} PROGRAM ${managed}/oom.exe
+    OPTIONS --commit-limit 64M REFUSED)
+
+# ---- What cannot work ----
+
+clr_error_test(trace_without_value "--trace needs a value" --trace)
+clr_error_test(trace_file "cannot write the trace to .*no.such.folder: error 3"
+    --runtime ${HOSTMEM_DOTNET_31} --trace ${CMAKE_CURRENT_BINARY_DIR}/no/such/folder
+    ${managed}/args.exe)
+# The smallest limit is looked for by trial, and no trial writes to the trace.
+clr_error_test(trace_of_no_start "the runtime does not start with --commit-limit 1048576 .* smallest "
+    --runtime ${HOSTMEM_DOTNET_31} --commit-limit 1M
+    --trace ${CMAKE_CURRENT_BINARY_DIR}/no_start.trace ${managed}/churn.exe)
+
+# replay_error_test(<name> <regex of the message> <argument of hostmem-replay>...)
+function(replay_error_test name message)
+    add_test(NAME clr.error.replay_${name} COMMAND ${CMAKE_COMMAND}
+        -D "COMMAND=${replay};${ARGN}"
+        -D PROGRAM=hostmem-replay
+        -D "MESSAGE=${message}"
+        -P ${CMAKE_CURRENT_SOURCE_DIR}/check_error.cmake
+    )
+    set_tests_properties(clr.error.replay_${name} PROPERTIES LABELS clr TIMEOUT 60)
+endfunction()
+
+set(a_trace ${CMAKE_CURRENT_BINARY_DIR}/3.1.churn.trace)
+replay_error_test(no_file "no trace given: see --help")
+replay_error_test(missing_file "missing.trace cannot be read" missing.trace)
+replay_error_test(text_file ".*CMakeLists.txt is no trace of hostmem-run" ${CMAKE_CURRENT_LIST_DIR}/CMakeLists.txt)
+replay_error_test(unknown_option "--bogus is no option: see --help" a.trace --bogus 1)
+replay_error_test(two_files "b.trace is one file too many: see --help" a.trace b.trace)
+replay_error_test(rounds "--rounds needs a number from 1 to 1000000" a.trace --rounds 0)
+replay_error_test(target "--through needs raw, table, passthrough or list" ${a_trace} --through xml)
+replay_error_test(results_file ".* cannot be written" ${a_trace}
+    --results ${CMAKE_CURRENT_BINARY_DIR}/no/such/folder)
+set_tests_properties(clr.trace.3.1.churn PROPERTIES FIXTURES_SETUP a_trace)
+set_tests_properties(clr.error.replay_target clr.error.replay_results_file PROPERTIES
+    FIXTURES_REQUIRED a_trace)
+
+# Environment.FailFast terminates the process, and nobody closes the trace.
+add_test(NAME clr.trace.failfast COMMAND ${run} --runtime ${HOSTMEM_DOTNET_31} --report none
+    --trace ${CMAKE_CURRENT_BINARY_DIR}/failfast.trace ${managed}/failfast.exe)
+set_tests_properties(clr.trace.failfast PROPERTIES LABELS clr TIMEOUT 60 WILL_FAIL TRUE
+    FIXTURES_SETUP cut_trace)
+replay_error_test(of_a_terminated_process ".*failfast.trace was never closed: its process was terminated"
+    ${CMAKE_CURRENT_BINARY_DIR}/failfast.trace --summary)
+set_tests_properties(clr.error.replay_of_a_terminated_process PROPERTIES FIXTURES_REQUIRED cut_trace)
