@@ -3,7 +3,7 @@
  * Writes the calls of many threads to one trace file, without making them wait for the disk or for
  * each other.
  *
- * Each thread fills a ring of 1,024 records (64 KiB) that nobody else writes to; a thread of ours
+ * Each thread fills a ring of 4,096 records (256 KiB) that nobody else writes to; a thread of ours
  * empties the rings into the file, ten times a second and whenever one is half full. A full ring
  * makes its thread wait until there is room, so nothing is lost to speed. What is lost all the same
  * (no memory for a ring, the disk is full, a thread is ended in the middle of a call) is counted,
