@@ -38,5 +38,5 @@ uncovered() {
 {
     uncovered
     read_data --delete --print-summary --fail-under-line "$lines" --fail-under-branch "$branches" \
-        --output /dev/null
+        --output "$objects/lines.txt"
 } | tee "$objects/coverage.txt"
