@@ -76,6 +76,8 @@ static const struct {
     {42, "", WELL},
     {0xe0434352, "OutOfMemoryException", OUT_OF_MEMORY},
     {0xe0434352, "Out of memory", OUT_OF_MEMORY},
+    /* the same, and no memory for its text either */
+    {0xe0434352, "Cannot print exception string because", OUT_OF_MEMORY},
     {2, "did not start: coreclr_initialize returned 0x8", FAIL_FAST},
     /* Environment.FailFast of the class library, which finds no memory to describe an error */
     {FAILFAST_WINE, "Process terminated. ", FAIL_FAST},
