@@ -4,7 +4,8 @@
  * and again, each run with a seed of its own. How a run may end:
  *
  *     well          exit code 42: a collection answered the refusal, or the program caught it
- *     OutOfMemory   0xe0434352, an OutOfMemoryException that nobody catches
+ *     OutOfMemory   0xe0434352, an OutOfMemoryException, or what the class library makes of it, that
+ *                   nobody catches
  *     fail-fast     the runtime cannot go on, says so and ends the process: see `endings`
  *
  * Any other exit code is a crash, an access violation above all; what does not end is a hang. In a
@@ -78,6 +79,8 @@ static const struct {
     {0xe0434352, "Out of memory", OUT_OF_MEMORY},
     /* the same, and no memory for its text either */
     {0xe0434352, "Cannot print exception string because", OUT_OF_MEMORY},
+    /* no memory for a thread */
+    {0xe0434352, "System.Threading.ThreadStartException", OUT_OF_MEMORY},
     {2, "did not start: coreclr_initialize returned 0x8", FAIL_FAST},
     /* Environment.FailFast of the class library, which finds no memory to describe an error */
     {FAILFAST_WINE, "Process terminated. ", FAIL_FAST},
