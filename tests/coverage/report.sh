@@ -5,8 +5,8 @@
 #
 # Not counted: the branches of an assert. What is left in the list is of two kinds. Where another
 # thread comes in between (a retried exchange, "another thread was faster", a region that changed
-# between two looks) the programs of tests/stress go, which are not counted because each run of them
-# differs. The end of the address space, where an address wraps to 0, is never in a 64-bit map.
+# between two looks) the programs of tests/stress can go, and do not in every run, which is why they
+# are not counted; the model in tests/model walks through the lookup's. The end of the address space, where an address wraps to 0, is never in a 64-bit map.
 set -euo pipefail
 sources=$1 objects=$2 folder=$3 lines=$4 branches=$5 gcov=$6
 
