@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * VirtualAlloc and its kind. Pages of a view are no region: to commit them is left to the system.
+ * VirtualAlloc and its kind. Pages of a view are no region of the manager's: bound_views.c.
  */
 #include "bound_private.h"
 #include "critical_level.h"
@@ -10,6 +10,9 @@
 void *WINAPI bound_VirtualAlloc(void *address, SIZE_T size, DWORD type, DWORD protect)
 {
     void *memory = NULL;
+    if (bound_view_commit(address, size, type, protect, &memory)) {
+        return memory;
+    }
     HRESULT hr = IHostMemoryManager_VirtualAlloc(
         targets.manager, address, size, type, protect,
         critical_level_of_pages(address, size, type, protect), &memory);

@@ -18,6 +18,9 @@
     X(VirtualFree, __typeof__(&VirtualFree), PAGES)                                                \
     X(VirtualQuery, __typeof__(&VirtualQuery), PAGES)                                              \
     X(VirtualProtect, __typeof__(&VirtualProtect), PAGES)                                          \
+    X(CreateFileMappingW, __typeof__(&CreateFileMappingW), PAGES)                                  \
+    X(CreateFileMappingA, __typeof__(&CreateFileMappingA), PAGES)                                  \
+    X(CloseHandle, __typeof__(&CloseHandle), PAGES)                                                \
     X(MapViewOfFile, __typeof__(&MapViewOfFile), PAGES)                                            \
     X(MapViewOfFileEx, __typeof__(&MapViewOfFileEx), PAGES)                                        \
     X(MapViewOfFile3, map_view_of_file_3, LATER)                                                   \
@@ -75,6 +78,16 @@ SIZE_T WINAPI bound_VirtualQuery(const void *, MEMORY_BASIC_INFORMATION *, SIZE_
 BOOL WINAPI bound_VirtualProtect(void *, SIZE_T, DWORD, DWORD *);
 
 /* bound_views.c */
+
+/* A VirtualAlloc that commits pages of a view: TRUE, and *memory is the answer. FALSE: of anything
+ * else. */
+BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, void **memory);
+
+HANDLE WINAPI bound_CreateFileMappingW(HANDLE, SECURITY_ATTRIBUTES *, DWORD, DWORD, DWORD,
+                                       const WCHAR *);
+HANDLE WINAPI bound_CreateFileMappingA(HANDLE, SECURITY_ATTRIBUTES *, DWORD, DWORD, DWORD,
+                                       const char *);
+BOOL WINAPI bound_CloseHandle(HANDLE);
 void *WINAPI bound_MapViewOfFile(HANDLE, DWORD, DWORD, DWORD, SIZE_T);
 void *WINAPI bound_MapViewOfFileEx(HANDLE, DWORD, DWORD, DWORD, SIZE_T, void *);
 map_view_of_file_3_fn bound_MapViewOfFile3;

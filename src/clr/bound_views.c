@@ -1,8 +1,102 @@
 /* SPDX-License-Identifier: MIT
  *
- * Views of files and sections: the system maps them, the manager is told of the address space.
+ * Sections and views: the system makes them, the manager is told of the address space. What a section
+ * without a file commits is charged to the manager's budget (section_table.h).
  */
 #include "bound_private.h"
+#include "critical_level.h"
+#include "section_table.h"
+
+/* ---- Commit that is not the manager's own ---- */
+
+/* Without a policy there is no budget. */
+static BOOL take(SIZE_T bytes, EMemoryCriticalLevel level)
+{
+    return bytes == 0 || !targets.policy ||
+           IHostMemoryPolicy_TakeCommit(targets.policy, bytes, level) == S_OK;
+}
+
+static void give_back(SIZE_T bytes)
+{
+    if (bytes != 0 && targets.policy) {
+        IHostMemoryPolicy_GiveBackCommit(targets.policy, bytes);
+    }
+}
+
+BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, void **memory)
+{
+    SIZE_T added;
+    if (!(type & MEM_COMMIT) || (type & MEM_RESERVE) || !address ||
+        !section_table_commit_begin(address, size, &added)) {
+        return FALSE;
+    }
+    *memory = NULL;
+    if (take(added, critical_level_of_pages(address, size, type, protect))) {
+        *memory = original.VirtualAlloc(address, size, type, protect);
+        if (!*memory) {
+            DWORD error = GetLastError();
+            give_back(added);
+            SetLastError(error);
+        }
+    }
+    section_table_commit_end(address, size, *memory != NULL);
+    return TRUE;
+}
+
+/* ---- Sections ---- */
+
+/* The bytes that CreateFileMapping commits; 0: none, or a file has them. */
+static SIZE_T commit_of_section(HANDLE file, DWORD protect, SIZE_T size)
+{
+    return file == INVALID_HANDLE_VALUE && !(protect & SEC_RESERVE) ? size : 0;
+}
+
+/* A section that was asked for, or NULL. `taken` has been charged for it. */
+static HANDLE created(HANDLE section, HANDLE file, SIZE_T size, SIZE_T taken)
+{
+    DWORD error = GetLastError();
+    BOOL is_new = section && error != ERROR_ALREADY_EXISTS;
+    BOOL recorded =
+        is_new && file == INVALID_HANDLE_VALUE && section_table_add(section, size, taken != 0);
+    if (!recorded) {
+        give_back(taken);
+    }
+    SetLastError(error);
+    return section;
+}
+
+#define CREATE_FILE_MAPPING(create)                                                                \
+    SIZE_T size = (SIZE_T)((ULONG64)size_high << 32 | size_low);                                   \
+    SIZE_T commit = commit_of_section(file, protect, size);                                        \
+    if (!take(commit, critical_level_of_pages(NULL, size, MEM_COMMIT, PAGE_READWRITE))) {          \
+        SetLastError(ERROR_COMMITMENT_LIMIT);                                                      \
+        return NULL;                                                                               \
+    }                                                                                              \
+    return created(original.create(file, attributes, protect, size_high, size_low, name), file,    \
+                   size, commit)
+
+HANDLE WINAPI bound_CreateFileMappingW(HANDLE file, SECURITY_ATTRIBUTES *attributes, DWORD protect,
+                                       DWORD size_high, DWORD size_low, const WCHAR *name)
+{
+    CREATE_FILE_MAPPING(CreateFileMappingW);
+}
+
+HANDLE WINAPI bound_CreateFileMappingA(HANDLE file, SECURITY_ATTRIBUTES *attributes, DWORD protect,
+                                       DWORD size_high, DWORD size_low, const char *name)
+{
+    CREATE_FILE_MAPPING(CreateFileMappingA);
+}
+
+/* Before the handle is closed: a new section could get its value the moment after. */
+BOOL WINAPI bound_CloseHandle(HANDLE handle)
+{
+    DWORD error = GetLastError();
+    give_back(section_table_closed(handle));
+    SetLastError(error);
+    return original.CloseHandle(handle);
+}
+
+/* ---- Views ---- */
 
 /* The size of a whole view, over all the protections inside it. */
 static SIZE_T view_size(const void *view)
@@ -16,11 +110,13 @@ static SIZE_T view_size(const void *view)
     return size;
 }
 
-static void *acquired(void *view)
+static void *acquired(void *view, HANDLE section, ULONG64 offset)
 {
     if (view) {
         DWORD error = GetLastError();
-        IHostMemoryManager_AcquiredVirtualAddressSpace(targets.manager, view, view_size(view));
+        SIZE_T size = view_size(view);
+        section_table_mapped(section, view, size, offset);
+        IHostMemoryManager_AcquiredVirtualAddressSpace(targets.manager, view, size);
         SetLastError(error);
     }
     return view;
@@ -42,7 +138,7 @@ void *WINAPI bound_MapViewOfFileEx(HANDLE section, DWORD access, DWORD offset_hi
     if (!view && made_room(base, size)) {
         view = original.MapViewOfFileEx(section, access, offset_high, offset_low, size, base);
     }
-    return acquired(view);
+    return acquired(view, section, (ULONG64)offset_high << 32 | offset_low);
 }
 
 void *WINAPI bound_MapViewOfFile(HANDLE section, DWORD access, DWORD offset_high, DWORD offset_low,
@@ -52,7 +148,7 @@ void *WINAPI bound_MapViewOfFile(HANDLE section, DWORD access, DWORD offset_high
     if (!view && made_room(NULL, size)) {
         view = original.MapViewOfFile(section, access, offset_high, offset_low, size);
     }
-    return acquired(view);
+    return acquired(view, section, (ULONG64)offset_high << 32 | offset_low);
 }
 
 void *WINAPI bound_MapViewOfFile3(HANDLE section, HANDLE process, void *base, ULONG64 offset,
@@ -61,7 +157,7 @@ void *WINAPI bound_MapViewOfFile3(HANDLE section, HANDLE process, void *base, UL
 {
     void *view = original.MapViewOfFile3(section, process, base, offset, size, type, protect,
                                          parameters, count);
-    return !process || is_this_process(process) ? acquired(view) : view;
+    return !process || is_this_process(process) ? acquired(view, section, offset) : view;
 }
 
 static BOOL released(BOOL done, const void *view)
@@ -69,6 +165,7 @@ static BOOL released(BOOL done, const void *view)
     if (done) {
         DWORD error = GetLastError();
         IHostMemoryManager_ReleasedVirtualAddressSpace(targets.manager, (void *)(UINT_PTR)view);
+        give_back(section_table_unmapped(view));
         SetLastError(error);
     }
     return done;

@@ -41,10 +41,8 @@ static const char *const passed_on[] = {
     "VirtualUnlock",
     /* Sections and files of the system; what they commit is charged where it is known. */
     "CreateFileMapping2",
-    "CreateFileMappingA",
     "CreateFileMappingNumaA",
     "CreateFileMappingNumaW",
-    "CreateFileMappingW",
     "OpenFileMappingA",
     "OpenFileMappingW",
     /* The heaps of others, and of the process where blocks go from module to module. */
@@ -167,7 +165,7 @@ static void add(const char *name, HOSTMEM_DOOR_KIND kind, HOSTMEM_DOOR_STATE sta
 void memory_doors_note(const char *name, HOSTMEM_DOOR_KIND kind, BOOL bound)
 {
     if (bound) {
-        if (strcmp(name, "GetProcAddress") != 0) { /* the door to doors */
+        if (looks_like_memory(name)) { /* not GetProcAddress, the door to doors */
             add(name, kind, HOSTMEM_DOOR_BOUND);
         }
     } else if (is_known(name)) {

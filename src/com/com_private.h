@@ -49,6 +49,7 @@ struct host_memory_manager {
     struct site_table sites;
     struct usage heap_bytes;
     struct usage heap_blocks;
+    struct usage foreign_commit; /* bytes */
     struct cushion cushion;
     struct fault_plan faults;  /* set under limits_lock */
     struct pressure *pressure; /* owned */

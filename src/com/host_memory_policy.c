@@ -154,6 +154,43 @@ static HRESULT STDMETHODCALLTYPE host_memory_policy_SetFaults(IHostMemoryPolicy 
     return S_OK;
 }
 
+static HRESULT STDMETHODCALLTYPE host_memory_policy_TakeCommit(IHostMemoryPolicy *iface,
+                                                               UINT64 bytes,
+                                                               EMemoryCriticalLevel level)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    struct request request;
+    if (is_unavailable(manager)) {
+        return hresult_from_error(HM_UNAVAILABLE);
+    }
+    if (bytes > SIZE_MAX) {
+        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
+    }
+    os_error error = request_begin(&request, manager, level, FAULT_PAGES, (size_t)bytes);
+    if (error == OS_OK) {
+        do {
+            error = budget_take(&manager->memory.budget, 0, (size_t)bytes, request.level);
+        } while (request_again(&request, &error));
+    }
+    if (error == OS_OK) {
+        usage_add(&manager->foreign_commit, (size_t)bytes);
+    }
+    return request_end(&request, error);
+}
+
+static HRESULT STDMETHODCALLTYPE host_memory_policy_GiveBackCommit(IHostMemoryPolicy *iface,
+                                                                   UINT64 bytes)
+{
+    struct host_memory_manager *manager = impl_from_IHostMemoryPolicy(iface);
+    if (bytes > usage_current(&manager->foreign_commit)) {
+        return E_INVALIDARG;
+    }
+    usage_subtract(&manager->foreign_commit, (size_t)bytes);
+    budget_give_back(&manager->memory.budget, 0, (size_t)bytes);
+    request_room_was_made(manager);
+    return S_OK;
+}
+
 const IHostMemoryPolicyVtbl host_memory_policy_vtbl = {
     /* IUnknown */
     .QueryInterface = host_memory_policy_QueryInterface,
@@ -166,6 +203,8 @@ const IHostMemoryPolicyVtbl host_memory_policy_vtbl = {
     .RuntimeStarted = host_memory_policy_RuntimeStarted,
     .Shutdown = host_memory_policy_Shutdown,
     .SetFaults = host_memory_policy_SetFaults,
+    .TakeCommit = host_memory_policy_TakeCommit,
+    .GiveBackCommit = host_memory_policy_GiveBackCommit,
 };
 
-_Static_assert(sizeof(IHostMemoryPolicyVtbl) == 9 * sizeof(void *), "a slot is missing");
+_Static_assert(sizeof(IHostMemoryPolicyVtbl) == 11 * sizeof(void *), "a slot is missing");

@@ -111,6 +111,8 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .FaultsTask = fault_plan_refused(&manager->faults, BUDGET_TASK),
         .FaultsAppDomain = fault_plan_refused(&manager->faults, BUDGET_APP_DOMAIN),
         .FaultsProcess = fault_plan_refused(&manager->faults, BUDGET_PROCESS),
+        .ForeignCommitCurrentBytes = usage_current(&manager->foreign_commit),
+        .ForeignCommitPeakBytes = usage_peak(&manager->foreign_commit),
     };
     return S_OK;
 }

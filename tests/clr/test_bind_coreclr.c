@@ -368,6 +368,65 @@ static void the_manager_hears_of_mapped_views(void **state)
     assert_true(CloseHandle(section));
 }
 
+/* What the runtime commits in sections of its own is charged, each page once. */
+static void sections_without_a_file_are_charged_once(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    UINT64 before_all = statistics_of(manager).ChargedCurrentBytes;
+    HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
+                                                  PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
+    assert_non_null(section);
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
+    BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, 0);
+    BYTE *part = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0x10000, 0x10000);
+    assert_non_null(view);
+    assert_non_null(part);
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(view + 0xf000, 0x3000, MEM_COMMIT, PAGE_READWRITE),
+                     view + 0xf000);
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0x3000);
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(part + 0x1fff, 2, MEM_COMMIT, PAGE_READWRITE),
+                     part + 0x1000); /* one page that is, and one that is not */
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0x4000);
+    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, before_all + 0x4000);
+    view[0x10000] = 42;
+    assert_int_equal(part[0], 42);
+    assert_true(FUNCTION(UnmapViewOfFile)(view));
+    assert_true(FUNCTION(CloseHandle)(section));
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0x4000);
+    assert_true(FUNCTION(UnmapViewOfFile)(part));
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
+    assert_int_equal(statistics_of(manager).ForeignCommitPeakBytes, 0x4000);
+
+    section =
+        FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 1 << 20, NULL);
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 1 << 20);
+    assert_true(FUNCTION(CloseHandle)(section));
+    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, before_all);
+}
+
+static void a_section_beyond_the_limit_is_refused(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    const UINT64 room = 0x2000;
+    HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
+    IHostMemoryPolicy *policy = policy_of(manager);
+    HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
+                                                  PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
+    BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, 0);
+    limits.CommitLimit = statistics_of(manager).ChargedCurrentBytes + room;
+    assert_int_equal(IHostMemoryPolicy_SetLimits(policy, &limits), S_OK);
+
+    SetLastError(0);
+    assert_null(
+        FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 1 << 20, NULL));
+    assert_int_equal(GetLastError(), ERROR_COMMITMENT_LIMIT);
+    assert_null(FUNCTION(VirtualAlloc)(view, room + 1, MEM_COMMIT, PAGE_READWRITE));
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(view, room, MEM_COMMIT, PAGE_READWRITE), view);
+    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, limits.CommitLimit);
+    IHostMemoryPolicy_Release(policy);
+}
+
 int main(int argc, char **argv)
 {
 #define WITH(setup, name) cmocka_unit_test_setup(name, setup)
@@ -385,6 +444,8 @@ int main(int argc, char **argv)
         WITH(load_runtime, with_a_limit_the_budget_is_the_machine),
         WITH(bind_recording_manager, a_notification_of_the_manager_signals_the_runtimes_object),
         WITH(bind_recording_manager, the_manager_hears_of_mapped_views),
+        WITH(bind_hostmem, sections_without_a_file_are_charged_once),
+        WITH(bind_hostmem, a_section_beyond_the_limit_is_refused),
     };
     if (argc != 4) {
         fprintf(stderr, "usage: test_bind_coreclr FRAMEWORK PROGRAM TEST\n");

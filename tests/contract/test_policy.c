@@ -294,6 +294,40 @@ static void a_commit_that_is_refused_gives_its_reserve_back(void **state)
     release(manager, memory);
 }
 
+/* ---- Commit that the manager does not make ---- */
+
+static void foreign_commit_counts_against_the_limit(void **state)
+{
+    IHostMemoryManager *manager =
+        CREATE_MANAGER(.CommitLimit = 4 * MIB, .EmergencyCommit = 2 * MIB);
+    IHostMemoryPolicy *policy = policy_of(manager);
+    (void)state;
+    EXPECT_OK(IHostMemoryPolicy_TakeCommit(policy, 2 * MIB, eTaskCritical));
+    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eTaskCritical), E_OUTOFMEMORY);
+    assert_null(take_committed(manager, MIB, eTaskCritical));
+    EXPECT_OK(IHostMemoryPolicy_TakeCommit(policy, 2 * MIB, eProcessCritical));
+    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eProcessCritical), E_OUTOFMEMORY);
+    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, UINT64_MAX, eProcessCritical), E_OUTOFMEMORY);
+    HOSTMEM_STATISTICS now = statistics_of(manager);
+    assert_int_equal(now.ForeignCommitCurrentBytes, 4 * MIB);
+    assert_int_equal(now.ChargedCurrentBytes, 4 * MIB);
+    assert_int_equal(now.CommitCurrentBytes, 0);
+
+    EXPECT_HR(IHostMemoryPolicy_GiveBackCommit(policy, 4 * MIB + 1), E_INVALIDARG);
+    EXPECT_OK(IHostMemoryPolicy_GiveBackCommit(policy, 4 * MIB));
+    EXPECT_HR(IHostMemoryPolicy_GiveBackCommit(policy, 1), E_INVALIDARG);
+    now = statistics_of(manager);
+    assert_int_equal(now.ForeignCommitCurrentBytes, 0);
+    assert_int_equal(now.ForeignCommitPeakBytes, 4 * MIB);
+    assert_int_equal(now.ChargedCurrentBytes, 0);
+    release(manager, take_committed(manager, MIB, eTaskCritical));
+    EXPECT_OK(IHostMemoryPolicy_Shutdown(policy));
+    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eTaskCritical), HOST_E_CLRNOTAVAILABLE);
+    IHostMemoryPolicy_Release(policy);
+    EXPECT_REF(manager, 1);
+    IHostMemoryManager_Release(manager);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +342,7 @@ int main(void)
         manager_test(reserve_has_a_limit_of_its_own),
         manager_test(commits_and_heap_blocks_do_not_touch_the_reserve_limit),
         manager_test(a_commit_that_is_refused_gives_its_reserve_back),
+        manager_test(foreign_commit_counts_against_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
