@@ -24,7 +24,8 @@ static LONG taken;
 
 static BOOL is_runtime(HMODULE module)
 {
-    return import_table_is_module(module) && GetProcAddress(module, "coreclr_initialize");
+    return import_table_is_module(module) && (GetProcAddress(module, "coreclr_initialize") ||
+                                              GetProcAddress(module, "DotNetRuntimeInfo"));
 }
 
 /* The CLR never unloads what it was given, and the slots lead into this module: stay loaded. */

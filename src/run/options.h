@@ -25,7 +25,8 @@ struct options {
     HOSTMEM_FAULTS faults;    /* Size 0: none */
     BOOL overdraft;
     BOOL start_only;
-    WCHAR *program; /* full path */
+    BOOL bind_children; /* what an executable starts */
+    WCHAR *program;     /* full path */
     int argument_count;
     WCHAR **arguments;
     int option_count; /* what stands before the program, as it was given */
@@ -34,6 +35,9 @@ struct options {
 
 /* Returns -1 to go on, or the exit code of a program that has said all it has to say. */
 int options_parse(int argc, WCHAR **argv, struct options *options);
+
+/* What the manager is made with. */
+HOSTMEM_OPTIONS options_limits(const struct options *options);
 
 /* Digits and at most one of K, M and G. FALSE for anything else, or more than 64 bits hold. */
 BOOL options_parse_size(const WCHAR *text, UINT64 *size);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#include "new_manager.h"
+
+HRESULT new_manager(const HOSTMEM_OPTIONS *limits, const HOSTMEM_FAULTS *faults,
+                    IHostMemoryManager **manager)
+{
+    HRESULT hr = HostMemCreateManager(limits, manager);
+    if (hr != S_OK || faults->Size == 0) {
+        return hr;
+    }
+    void *policy;
+    hr = IHostMemoryManager_QueryInterface(*manager, &IID_IHostMemoryPolicy, &policy);
+    if (hr == S_OK) {
+        hr = IHostMemoryPolicy_SetFaults((IHostMemoryPolicy *)policy, faults);
+        IHostMemoryPolicy_Release((IHostMemoryPolicy *)policy);
+    }
+    return hr;
+}
