@@ -10,6 +10,7 @@
 #include "agent_block.h"
 #include "gc_settings.h"
 #include "inject.h"
+#include "new_manager.h"
 #include "report.h"
 #include "start_limit.h"
 #include "text.h"
@@ -36,7 +37,7 @@ static struct agent_board *create_board(const struct options *options, HANDLE *m
         struct agent_block *block = &board->blocks[0];
         board->bind_children = options->bind_children;
         board->count = 1;
-        block->limits = options_limits(options);
+        block->limits = new_manager_limits(options);
         block->faults = options->faults;
         block->bound = S_FALSE;
         if (options->trace_file) {

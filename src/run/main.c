@@ -58,7 +58,7 @@ static void end_of_program(DWORD exit_code)
 static int run(const struct options *options)
 {
     IHostMemoryManager *manager;
-    HOSTMEM_OPTIONS limits = options_limits(options);
+    HOSTMEM_OPTIONS limits = new_manager_limits(options);
     HRESULT hr = new_manager(&limits, &options->faults, &manager);
     if (hr != S_OK) {
         return text_fail(L"the memory manager cannot be made: 0x%08lx", hr);

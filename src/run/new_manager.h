@@ -7,6 +7,11 @@
 
 #include <hostmem/hostmem.h>
 
+#include "options.h"
+
+/* What it is made with. */
+HOSTMEM_OPTIONS new_manager_limits(const struct options *options);
+
 /* faults  Size 0: none. Returns S_OK or what failed. */
 HRESULT new_manager(const HOSTMEM_OPTIONS *limits, const HOSTMEM_FAULTS *faults,
                     IHostMemoryManager **manager);

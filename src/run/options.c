@@ -300,15 +300,3 @@ int options_parse(int argc, WCHAR **argv, struct options *options)
     options->arguments = argv + index;
     return complete(options);
 }
-
-HOSTMEM_OPTIONS options_limits(const struct options *options)
-{
-    return (HOSTMEM_OPTIONS){
-        .Size = sizeof(HOSTMEM_OPTIONS),
-        .Flags = options->overdraft ? HOSTMEM_FLAG_OVERDRAFT : 0,
-        .CommitLimit = options->commit_limit,
-        .ReserveLimit = options->reserve_limit,
-        .EmergencyCommit = options->emergency,
-        .AddressSpaceCushion = options->cushion,
-    };
-}

@@ -36,9 +36,6 @@ struct options {
 /* Returns -1 to go on, or the exit code of a program that has said all it has to say. */
 int options_parse(int argc, WCHAR **argv, struct options *options);
 
-/* What the manager is made with. */
-HOSTMEM_OPTIONS options_limits(const struct options *options);
-
 /* Digits and at most one of K, M and G. FALSE for anything else, or more than 64 bits hold. */
 BOOL options_parse_size(const WCHAR *text, UINT64 *size);
 

@@ -113,6 +113,7 @@ add_executable(test_child_runs test_child_runs.c
     ${run_folder}/figures.c
     ${run_folder}/gc_settings.c
     ${run_folder}/inject.c
+    ${run_folder}/new_manager.c
     ${run_folder}/options.c
     ${run_folder}/pe_file.c
     ${run_folder}/report.c
