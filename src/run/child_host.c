@@ -87,8 +87,16 @@ static DWORD start_suspended(const struct options *options, PROCESS_INFORMATION 
 }
 
 /* Why the agent cannot do its work, or -1. */
-static int check_agent(const struct options *options, const struct agent_block *block, DWORD error)
+static int check_agent(const struct options *options, const struct agent_block *block,
+                       HANDLE process, DWORD error)
 {
+    DWORD exit_code = 0;
+    /* The loader ends a process that lacks a DLL for instance. */
+    if (error != ERROR_SUCCESS && WaitForSingleObject(process, 1000) == WAIT_OBJECT_0) {
+        GetExitCodeProcess(process, &exit_code);
+        return text_fail(L"%ls cannot be started: it ended with 0x%08lx", options->program,
+                         exit_code);
+    }
     if (error == ERROR_ACCESS_DENIED) {
         return text_fail(L"%ls lets nobody in: it is a protected process", options->program);
     }
@@ -123,7 +131,8 @@ static int run_to_end(const struct options *options, struct agent_block *block, 
     set_job_flags(job, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE);
     AssignProcessToJobObject(job, process.hProcess);
     block->process_id = process.dwProcessId;
-    int result = check_agent(options, block, inject_agent(process.hProcess, mapping));
+    int result =
+        check_agent(options, block, process.hProcess, inject_agent(process.hProcess, mapping));
     if (result < 0) {
         ResumeThread(process.hThread);
     } else {

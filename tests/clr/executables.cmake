@@ -52,6 +52,12 @@ foreach(program IN ITEMS args churn exit failfast linger spawn throw)
     )
     list(APPEND executable_programs ${executables}/${program}.exe)
 endforeach()
+# hostmem.dll is not beside this one.
+add_custom_command(OUTPUT ${executables}/lacks_a_dll.exe
+    COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:hostmem-run> ${executables}/lacks_a_dll.exe
+    DEPENDS hostmem-run
+)
+list(APPEND executable_programs ${executables}/lacks_a_dll.exe)
 add_custom_target(managed_executables ALL DEPENDS ${executable_programs})
 
 # apphost_test(<name> <program> ...): the rest as clr_test.
@@ -137,6 +143,8 @@ endif()
 
 clr_error_test(executable_of_another_processor ".*x86.exe is for x86, this hostmem-run for x64"
     ${CMAKE_CURRENT_BINARY_DIR}/x86/x86.exe)
+clr_error_test(executable_that_lacks_a_dll
+    ".*lacks_a_dll.exe cannot be started: it ended with 0xc0000135" ${executables}/lacks_a_dll.exe)
 clr_error_test(start_only_of_an_executable ".*args.exe starts its runtime itself: --start-only is for"
     --start-only ${executables}/args.exe)
 clr_error_test(children_of_a_dll "--children bind is for an executable" --children bind
