@@ -10,7 +10,6 @@
  * the time: the system is asked about every page run of every region, which can be thousands.
  */
 #include <hostmem/hostmem.h>
-#include "agent/local_stub.h"
 
 #include "agent/children.h"
 #include "agent/runtime_version.h"
@@ -120,10 +119,6 @@ static HRESULT bind(IHostMemoryManager *manager)
 {
     block->step = AGENT_BINDS;
     HRESULT hr = HostMemBindRuntime(manager, GetModuleHandleW(NULL));
-    if (hr == S_OK) {
-        local_result = S_OK;
-        local_runtime = GetModuleHandleW(NULL);
-    }
     if (hr == HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)) { /* no runtime in the program */
         hr = HostMemBindRuntimeOnLoad(manager, NULL);
     }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * HostMemBindRuntime: what ICLRRuntimeHost::SetHostControl does for a .NET Framework CLR, done from
- * outside for a runtime that has no such method any more. .NET Core still calls KERNEL32's memory
- * functions, through import slots that can be redirected while the module is loaded and not yet
- * started.
+ * HostMemBindRuntime and HostMemBindRuntimeOnLoad: what ICLRRuntimeHost::SetHostControl does for a
+ * .NET Framework CLR, done from outside for a runtime that has no such method any more. .NET Core
+ * still calls KERNEL32's memory functions, through import slots that can be redirected while the
+ * module is loaded and not yet started.
  *
  * The order of the steps makes a failure leave no trace in the module: everything that can fail
- * comes before the first slot is written. Success is for ever: at no moment can a runtime be told
- * to forget the memory it was given.
+ * comes before the first slot is written. What needs no module is prepared first; of a binding on
+ * load only the rest is done under the loader's lock. Success is for ever: at no moment can a
+ * runtime be told to forget the memory it was given.
  *
  * The binding knows the manager by its interface only, so any implementation can be bound: one that
  * records, one that passes everything on.
@@ -16,16 +17,39 @@
 
 #include "bound_functions.h"
 #include "import_table.h"
+#include "load_watch.h"
+#include "memory_doors.h"
 #include "memory_notification.h"
 #include "runtime_start.h"
 
-/* 1 from the moment a binding is tried; back to 0 only if it fails. */
-static LONG taken;
+#include <stdatomic.h>
+#include <wchar.h>
+
+#define NO_BINDING HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
+#define ALREADY_BOUND HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED)
+
+/* The one binding of the process. Who moves `state` to TRYING owns everything below. */
+enum state {
+    NONE,
+    TRYING,
+    WAITING, /* for the load */
+    MISSED,  /* it was loaded and could not be bound; the watch is still to be ended */
+    BOUND
+};
+static LONG state = NONE;
+static _Atomic(HRESULT) result = NO_BINDING;
+static _Atomic(HMODULE) bound_runtime;
+static struct bound_targets targets_of_binding;
+
+static BOOL change_state(enum state from, enum state to)
+{
+    return InterlockedCompareExchange(&state, to, from) == (LONG)from;
+}
 
 static BOOL is_runtime(HMODULE module)
 {
     return import_table_is_module(module) && (GetProcAddress(module, "coreclr_initialize") ||
-                                              GetProcAddress(module, "DotNetRuntimeInfo"));
+                                              GetProcAddress(module, "g_CLREngineMetrics"));
 }
 
 /* The CLR never unloads what it was given, and the slots lead into this module: stay loaded. */
@@ -33,7 +57,7 @@ static HRESULT pin_this_module(void)
 {
     HMODULE ignored;
     if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
-                            (const WCHAR *)&taken, &ignored)) {
+                            (const WCHAR *)&state, &ignored)) {
         return HRESULT_FROM_WIN32(GetLastError());
     }
     return S_OK;
@@ -95,6 +119,23 @@ static void give_back(struct bound_targets *targets)
     if (targets->policy) {
         IHostMemoryPolicy_Release(targets->policy);
     }
+    IHostMemoryManager_Release(targets->manager);
+}
+
+/* Everything that needs no module. Nothing is left of a failure. */
+static HRESULT prepare(IHostMemoryManager *manager, struct bound_targets *targets)
+{
+    *targets = (struct bound_targets){.manager = manager};
+    IHostMemoryManager_AddRef(manager);
+    find_policy(manager, targets);
+    HRESULT hr = create_heap(manager, targets);
+    if (hr == S_OK) {
+        hr = register_callback(targets);
+    }
+    if (hr != S_OK) {
+        give_back(targets);
+    }
+    return hr;
 }
 
 static HRESULT redirect_imports(HMODULE runtime, const struct bound_targets *targets)
@@ -118,31 +159,60 @@ static HRESULT redirect_imports(HMODULE runtime, const struct bound_targets *tar
     return hr;
 }
 
-static HRESULT bind(IHostMemoryManager *manager, HMODULE runtime)
+static HRESULT check_runtime(HMODULE runtime)
 {
     if (!is_runtime(runtime)) {
         return HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT);
     }
-    if (runtime_start_has_begun(runtime)) {
-        return HRESULT_FROM_WIN32(ERROR_SERVICE_ALREADY_RUNNING);
-    }
-    struct bound_targets targets = {.manager = manager};
-    find_policy(manager, &targets);
-    runtime_start_watch(runtime, targets.policy);
-    HRESULT hr = create_heap(manager, &targets);
+    return runtime_start_has_begun(runtime) ? HRESULT_FROM_WIN32(ERROR_SERVICE_ALREADY_RUNNING)
+                                            : S_OK;
+}
+
+/* Bind the module to the prepared targets, which are given back if that fails. `initialized`: its
+ * entry point has run. */
+static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
+{
+    struct bound_targets *targets = &targets_of_binding;
+    HRESULT hr = check_runtime(runtime);
     if (hr == S_OK) {
-        hr = register_callback(&targets);
+        runtime_start_watch(runtime, initialized, targets->policy);
+        hr = redirect_imports(runtime, targets);
     }
     if (hr == S_OK) {
-        hr = redirect_imports(runtime, &targets);
+        bound_runtime = runtime;
+        return S_OK;
     }
-    if (hr != S_OK) {
-        runtime_start_forget();
-        give_back(&targets);
-        return hr;
+    runtime_start_forget();
+    memory_doors_forget();
+    give_back(targets);
+    return hr;
+}
+
+static HRESULT bind_now(IHostMemoryManager *manager, HMODULE runtime)
+{
+    HRESULT hr = check_runtime(runtime);
+    if (hr == S_OK) {
+        hr = prepare(manager, &targets_of_binding);
     }
-    IHostMemoryManager_AddRef(manager);
-    return S_OK;
+    /* The main module's entry point is the program. */
+    return hr == S_OK ? bind_prepared(runtime, runtime != GetModuleHandleW(NULL)) : hr;
+}
+
+/* FALSE: a runtime is bound or waited for. */
+static BOOL begin(void)
+{
+    if (change_state(MISSED, TRYING)) {
+        load_watch_end();
+        return TRUE;
+    }
+    return change_state(NONE, TRYING);
+}
+
+static HRESULT end(HRESULT hr)
+{
+    result = hr;
+    change_state(TRYING, hr == S_OK ? BOUND : NONE);
+    return hr;
 }
 
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
@@ -150,12 +220,99 @@ HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
     if (!manager || !runtime) {
         return E_POINTER;
     }
-    if (InterlockedExchange(&taken, 1)) {
-        return HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED);
+    return begin() ? end(bind_now(manager, runtime)) : ALREADY_BOUND;
+}
+
+/* ---- On load ---- */
+
+/* The watcher. */
+static void bind_loaded(HMODULE runtime)
+{
+    if (change_state(WAITING, TRYING)) { /* or withdrawn, or a second one of that name */
+        HRESULT hr = bind_prepared(runtime, FALSE);
+        result = hr;
+        change_state(TRYING, hr == S_OK ? BOUND : MISSED);
     }
-    HRESULT hr = bind(manager, runtime);
+}
+
+static HRESULT wait_for(IHostMemoryManager *manager, const WCHAR *module)
+{
+    HRESULT hr = prepare(manager, &targets_of_binding);
     if (hr != S_OK) {
-        InterlockedExchange(&taken, 0);
+        return end(hr);
     }
-    return hr;
+    result = S_FALSE;
+    change_state(TRYING, WAITING);
+    hr = load_watch_begin(module, bind_loaded);
+    if (hr != S_OK) {
+        change_state(WAITING, TRYING);
+        give_back(&targets_of_binding);
+        return end(hr);
+    }
+    /* Loaded between the first look and the watch. */
+    HMODULE loaded = GetModuleHandleW(module);
+    if (loaded && change_state(WAITING, TRYING)) {
+        load_watch_end();
+        return end(bind_prepared(loaded, TRUE));
+    }
+    return S_OK;
+}
+
+HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHAR *module)
+{
+    if (!manager) {
+        return E_POINTER;
+    }
+    module = module ? module : L"coreclr.dll";
+    if (!*module || lstrlenW(module) >= LOAD_WATCH_NAME || wcspbrk(module, L"\\/:")) {
+        return E_INVALIDARG;
+    }
+    if (!begin()) {
+        return ALREADY_BOUND;
+    }
+    HMODULE loaded = GetModuleHandleW(module);
+    return loaded ? end(bind_now(manager, loaded)) : wait_for(manager, module);
+}
+
+HRESULT __cdecl HostMemCancelBindRuntimeOnLoad(void)
+{
+    if (change_state(WAITING, TRYING)) {
+        load_watch_end();
+        give_back(&targets_of_binding);
+        end(NO_BINDING);
+        return S_OK;
+    }
+    return InterlockedOr(&state, 0) == BOUND ? ALREADY_BOUND : S_FALSE;
+}
+
+/* ---- What has come of it ---- */
+
+HRESULT __cdecl HostMemGetBinding(HOSTMEM_BINDING *binding)
+{
+    if (!binding) {
+        return E_POINTER;
+    }
+    if (binding->Size != sizeof(*binding)) {
+        return E_INVALIDARG;
+    }
+    *binding = (HOSTMEM_BINDING){
+        .Size = sizeof(*binding),
+        .Result = result,
+        .Runtime = bound_runtime,
+    };
+    memory_doors_count(binding);
+    return S_OK;
+}
+
+HRESULT __cdecl HostMemGetDoors(UINT32 first, UINT32 capacity, HOSTMEM_DOOR *doors, UINT32 *count)
+{
+    if (!count) {
+        return E_POINTER;
+    }
+    *count = 0;
+    if (!doors) {
+        return E_POINTER;
+    }
+    *count = memory_doors_get(first, capacity, doors);
+    return S_OK;
 }
