@@ -5,6 +5,7 @@
  *     HostMemCreateManager       an IHostMemoryManager that knows every byte it hands out
  *     HostMemCreateHostControl   an IHostControl that gives it to the .NET Framework's CLR
  *     HostMemBindRuntime         gives it to a .NET Core runtime, which has no SetHostControl
+ *     HostMemBindRuntimeOnLoad   the same, for a runtime that somebody else loads later
  *
  * The same manager comes from CoCreateInstance(CLSID_HostMemoryManager), registered or through the
  * manifest in the DLL. Link hostmem.dll's import library or the static library; the interface ids
@@ -83,12 +84,68 @@ HRESULT __cdecl HostMemCreateHostControl(IHostMemoryManager *manager, IHostContr
  * memory resource notifications.
  * S_OK
  * E_POINTER                      manager or runtime is NULL
- * HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)        the module is no runtime: it does not export
- *                                coreclr_initialize or does not import VirtualAlloc
- * HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED)   a runtime is bound already
+ * HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)        the module is no runtime: it exports neither
+ *                                coreclr_initialize nor g_CLREngineMetrics, or does not import
+ *                                VirtualAlloc
+ * HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED)   a runtime is bound already, or waited for
  * HRESULT_FROM_WIN32(ERROR_SERVICE_ALREADY_RUNNING)  the runtime has begun to start
+ * HRESULT_FROM_WIN32(ERROR_NOT_READY)             the loader is still at work on the module
  * or what CreateMalloc or VirtualProtect returned; E_FAIL for a success that is not S_OK. */
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime);
+
+/* The same for a runtime that is not loaded yet, and will be by hostfxr, nethost or whoever: it is
+ * bound when the loader has mapped it and before any of its code has run. If it is loaded already,
+ * the call is a HostMemBindRuntime.
+ *
+ * module  the DLL's file name, without a folder; NULL: L"coreclr.dll"
+ *
+ * S_OK says that the runtime is waited for, or bound: HostMemGetBinding tells. The module that
+ * contains this function stays loaded while the wait lasts. Any thread; not from DllMain.
+ * E_POINTER: manager is NULL · E_INVALIDARG: a name with a folder, or too long · E_OUTOFMEMORY · and
+ * what HostMemBindRuntime returns. */
+HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHAR *module);
+
+/* Wait no more. S_OK: nothing is bound, and the manager is the caller's again · S_FALSE: nothing was
+ * waited for · HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED): too late, the runtime is bound. Any
+ * thread; not from DllMain. */
+HRESULT __cdecl HostMemCancelBindRuntimeOnLoad(void);
+
+/* How a bound runtime can reach a function for memory, and where that leads. */
+typedef enum HOSTMEM_DOOR_KIND {
+    HOSTMEM_DOOR_IMPORT,
+    HOSTMEM_DOOR_DELAY_LOADED, /* an import that is filled in when it is first called */
+    HOSTMEM_DOOR_LOOKED_UP     /* asked for with GetProcAddress since the binding */
+} HOSTMEM_DOOR_KIND;
+
+typedef enum HOSTMEM_DOOR_STATE {
+    HOSTMEM_DOOR_BOUND,     /* to the manager */
+    HOSTMEM_DOOR_PASSED_ON, /* to the system, and that is right: see the README */
+    HOSTMEM_DOOR_UNKNOWN    /* to the system; by its name it may be a way around the manager */
+} HOSTMEM_DOOR_STATE;
+
+typedef struct HOSTMEM_DOOR {
+    CHAR Name[48];
+    UINT32 Kind;  /* HOSTMEM_DOOR_KIND */
+    UINT32 State; /* HOSTMEM_DOOR_STATE */
+} HOSTMEM_DOOR;
+
+typedef struct HOSTMEM_BINDING {
+    UINT32 Size;     /* set by the caller: sizeof(HOSTMEM_BINDING) */
+    HRESULT Result;  /* S_OK: bound · S_FALSE: waited for · what the last attempt failed with ·
+                      * HRESULT_FROM_WIN32(ERROR_NOT_FOUND): there was none */
+    HMODULE Runtime; /* the bound module; NULL while there is none */
+    UINT32 BoundDoors;
+    UINT32 PassedOnDoors;
+    UINT32 UnknownDoors;
+    UINT32 Reserved;
+} HOSTMEM_BINDING;
+
+/* What has come of the binding. Any thread. E_POINTER · E_INVALIDARG: unknown Size. */
+HRESULT __cdecl HostMemGetBinding(HOSTMEM_BINDING *binding);
+
+/* Up to `capacity` doors of the bound runtime from the first-th on, in the order they were met. Any
+ * thread. E_POINTER. */
+HRESULT __cdecl HostMemGetDoors(UINT32 first, UINT32 capacity, HOSTMEM_DOOR *doors, UINT32 *count);
 
 #ifdef __cplusplus
 }

@@ -60,13 +60,13 @@ static BOOL WINAPI create_process(const WCHAR *program, WCHAR *command_line,
     return TRUE;
 }
 
-static import_function choose(const char *name, import_function current, void *context)
+static import_function choose(const struct import *import, void *context)
 {
     (void)context;
-    if (strcmp(name, "CreateProcessW") != 0) {
+    if (strcmp(import->name, "CreateProcessW") != 0) {
         return NULL;
     }
-    original = (__typeof__(original))current;
+    original = (__typeof__(original))import->current;
     return (import_function)create_process;
 }
 

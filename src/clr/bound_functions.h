@@ -30,6 +30,6 @@ HRESULT bound_functions_set_targets(const struct bound_targets *targets);
 struct bound_choice {
     BOOL virtual_alloc_found;
 };
-import_function bound_functions_choose(const char *name, import_function current, void *context);
+import_function bound_functions_choose(const struct import *import, void *context);
 
 #endif

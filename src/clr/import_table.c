@@ -13,9 +13,21 @@
 
 #define BAD_IMAGE HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)
 
+#define NOT_READY HRESULT_FROM_WIN32(ERROR_NOT_READY)
+
 struct image {
     const BYTE *base;
     size_t size;
+    IMAGE_DATA_DIRECTORY imports;
+    IMAGE_DATA_DIRECTORY delayed;
+};
+
+/* A walk over an image's imports. */
+struct walk {
+    const struct image *image;
+    import_chooser *choose;
+    void *context;
+    struct import_slots *slots;
 };
 
 /* The `size` bytes at `offset`, or NULL if they are not all inside the image. */
@@ -53,92 +65,133 @@ BOOL import_table_is_module(HMODULE module)
            found == module;
 }
 
-/* Fills in `image` and returns its import directory, or NULL. */
-static const IMAGE_DATA_DIRECTORY *open_image(HMODULE module, struct image *image)
+/* Fills in `image`. FALSE if it is none. */
+static BOOL open_image(HMODULE module, struct image *image)
 {
-    image->base = (const BYTE *)module;
+    *image = (struct image){.base = (const BYTE *)module};
     image->size = sizeof(IMAGE_DOS_HEADER); /* for the first look */
     const IMAGE_DOS_HEADER *dos = image_bytes(image, 0, sizeof(*dos));
     if (dos->e_magic != IMAGE_DOS_SIGNATURE || dos->e_lfanew < 0) {
-        return NULL;
+        return FALSE;
     }
     const IMAGE_NT_HEADERS *nt = (const IMAGE_NT_HEADERS *)(image->base + dos->e_lfanew);
-    if (nt->Signature != IMAGE_NT_SIGNATURE ||
-        nt->OptionalHeader.Magic != IMAGE_NT_OPTIONAL_HDR_MAGIC ||
-        nt->OptionalHeader.NumberOfRvaAndSizes <= IMAGE_DIRECTORY_ENTRY_IMPORT) {
-        return NULL;
+    const IMAGE_OPTIONAL_HEADER *header = &nt->OptionalHeader;
+    if (nt->Signature != IMAGE_NT_SIGNATURE || header->Magic != IMAGE_NT_OPTIONAL_HDR_MAGIC ||
+        header->NumberOfRvaAndSizes <= IMAGE_DIRECTORY_ENTRY_IMPORT) {
+        return FALSE;
     }
-    image->size = nt->OptionalHeader.SizeOfImage;
-    return &nt->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
+    image->size = header->SizeOfImage;
+    image->imports = header->DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
+    if (header->NumberOfRvaAndSizes > IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT) {
+        image->delayed = header->DataDirectory[IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT];
+    }
+    return TRUE;
 }
 
-/* The slots of one DLL, from the parallel arrays at the offsets `names` and `addresses`. */
-static HRESULT collect_from_dll(const struct image *image, size_t names, size_t addresses,
-                                import_chooser *choose, void *context, struct import_slots *slots)
+/* The import of the name table's `entry`, whose slot is at `slot`. */
+static HRESULT collect_import(const struct walk *walk, const IMAGE_THUNK_DATA *entry,
+                              const void *slot, HOSTMEM_DOOR_KIND kind)
+{
+    struct import import = {.kind = kind};
+    memcpy(&import.current, slot, sizeof(import.current));
+    import.name = image_string(walk->image, (size_t)entry->u1.AddressOfData +
+                                                offsetof(IMAGE_IMPORT_BY_NAME, Name));
+    if (!import.name) {
+        return BAD_IMAGE;
+    }
+    /* In the file both tables are the same. */
+    if (kind == HOSTMEM_DOOR_IMPORT && (UINT_PTR)import.current == entry->u1.AddressOfData) {
+        return NOT_READY;
+    }
+    import_function replacement = walk->choose(&import, walk->context);
+    struct import_slots *slots = walk->slots;
+    if (!replacement) {
+        return S_OK;
+    }
+    if (slots->count == sizeof(slots->items) / sizeof(slots->items[0])) {
+        return BAD_IMAGE;
+    }
+    slots->items[slots->count++] = (struct import_slot){
+        .address = (import_function *)(UINT_PTR)slot,
+        .replacement = replacement,
+    };
+    return S_OK;
+}
+
+/* The imports of one DLL, from the parallel arrays at the offsets `names` and `addresses`. */
+static HRESULT collect_from_dll(const struct walk *walk, size_t names, size_t addresses,
+                                HOSTMEM_DOOR_KIND kind)
 {
     for (;; names += sizeof(IMAGE_THUNK_DATA), addresses += sizeof(IMAGE_THUNK_DATA)) {
         IMAGE_THUNK_DATA entry;
-        const void *slot = image_bytes(image, addresses, sizeof(import_function));
-        if (!image_read(image, names, &entry, sizeof(entry)) || !slot ||
+        const void *slot = image_bytes(walk->image, addresses, sizeof(import_function));
+        if (!image_read(walk->image, names, &entry, sizeof(entry)) || !slot ||
             (uintptr_t)slot % sizeof(import_function) != 0) {
             return BAD_IMAGE;
         }
         if (entry.u1.AddressOfData == 0) {
             return S_OK;
         }
-        if (IMAGE_SNAP_BY_ORDINAL(entry.u1.Ordinal)) {
-            continue;
+        if (!IMAGE_SNAP_BY_ORDINAL(entry.u1.Ordinal)) {
+            HRESULT hr = collect_import(walk, &entry, slot, kind);
+            if (hr != S_OK) {
+                return hr;
+            }
         }
-        const char *name = image_string(image, (size_t)entry.u1.AddressOfData +
-                                                   offsetof(IMAGE_IMPORT_BY_NAME, Name));
-        if (!name) {
-            return BAD_IMAGE;
-        }
-        import_function current;
-        memcpy(&current, slot, sizeof(current));
-        import_function replacement = choose(name, current, context);
-        if (!replacement) {
-            continue;
-        }
-        if (slots->count == sizeof(slots->items) / sizeof(slots->items[0])) {
-            return BAD_IMAGE;
-        }
-        slots->items[slots->count++] = (struct import_slot){
-            .address = (import_function *)(uintptr_t)slot,
-            .replacement = replacement,
-        };
     }
+}
+
+static HRESULT collect_imports(const struct walk *walk)
+{
+    size_t offset = walk->image->imports.VirtualAddress;
+    HRESULT hr = S_OK;
+    for (; offset != 0 && hr == S_OK; offset += sizeof(IMAGE_IMPORT_DESCRIPTOR)) {
+        IMAGE_IMPORT_DESCRIPTOR dll;
+        if (!image_read(walk->image, offset, &dll, sizeof(dll))) {
+            return BAD_IMAGE;
+        }
+        if (dll.Name == 0) {
+            break;
+        }
+        if (dll.OriginalFirstThunk != 0) {
+            hr =
+                collect_from_dll(walk, dll.OriginalFirstThunk, dll.FirstThunk, HOSTMEM_DOOR_IMPORT);
+        }
+    }
+    return hr;
+}
+
+static HRESULT collect_delayed(const struct walk *walk)
+{
+    size_t offset = walk->image->delayed.VirtualAddress;
+    HRESULT hr = S_OK;
+    for (; offset != 0 && hr == S_OK; offset += sizeof(IMAGE_DELAYLOAD_DESCRIPTOR)) {
+        IMAGE_DELAYLOAD_DESCRIPTOR dll;
+        if (!image_read(walk->image, offset, &dll, sizeof(dll))) {
+            return BAD_IMAGE;
+        }
+        if (dll.DllNameRVA == 0) {
+            break;
+        }
+        if (dll.Attributes.RvaBased) { /* as every linker of this century makes it */
+            hr = collect_from_dll(walk, dll.ImportNameTableRVA, dll.ImportAddressTableRVA,
+                                  HOSTMEM_DOOR_DELAY_LOADED);
+        }
+    }
+    return hr;
 }
 
 HRESULT import_table_collect(HMODULE module, import_chooser *choose, void *context,
                              struct import_slots *slots)
 {
-    slots->count = 0;
     struct image image;
-    const IMAGE_DATA_DIRECTORY *directory = open_image(module, &image);
-    if (!directory) {
+    const struct walk walk = {&image, choose, context, slots};
+    slots->count = 0;
+    if (!open_image(module, &image)) {
         return BAD_IMAGE;
     }
-    if (directory->VirtualAddress == 0) {
-        return S_OK; /* a module without imports */
-    }
-    for (size_t offset = directory->VirtualAddress;; offset += sizeof(IMAGE_IMPORT_DESCRIPTOR)) {
-        IMAGE_IMPORT_DESCRIPTOR dll;
-        if (!image_read(&image, offset, &dll, sizeof(dll))) {
-            return BAD_IMAGE;
-        }
-        if (dll.Name == 0) {
-            return S_OK;
-        }
-        if (dll.OriginalFirstThunk == 0) {
-            continue;
-        }
-        HRESULT hr = collect_from_dll(&image, dll.OriginalFirstThunk, dll.FirstThunk, choose,
-                                      context, slots);
-        if (hr != S_OK) {
-            return hr;
-        }
-    }
+    HRESULT hr = collect_imports(&walk);
+    return hr == S_OK ? collect_delayed(&walk) : hr;
 }
 
 /* Undo make_writable for the first `count` slots. Last one first: of two slots on one page the

@@ -5,7 +5,9 @@
  *
  * A function is looked for under every DLL the module imports from: the same VirtualAlloc is listed
  * under KERNEL32, KERNELBASE or an api-ms-win-core-* contract, depending on how the module was
- * linked. Imports without a name table, ordinals and delay-loaded imports are passed over.
+ * linked. Delay-loaded imports count too: their slots lead to the code that will load the DLL, once
+ * for each slot, and what is in a slot then stays. Imports without a name table and ordinals are
+ * passed over.
  */
 #ifndef CLR_IMPORT_TABLE_H
 #define CLR_IMPORT_TABLE_H
@@ -22,20 +24,26 @@ struct import_slot {
 };
 
 struct import_slots {
-    struct import_slot items[64];
+    struct import_slot items[128];
     size_t count;
 };
 
-/* Returns what takes the place of the import `name`, or NULL for an import to leave alone.
- * current  where the import leads now */
-typedef import_function import_chooser(const char *name, import_function current, void *context);
+struct import {
+    const char *name;
+    import_function current; /* where it leads now */
+    HOSTMEM_DOOR_KIND kind;  /* HOSTMEM_DOOR_IMPORT or HOSTMEM_DOOR_DELAY_LOADED */
+};
+
+/* Returns what takes the place of the import, or NULL for an import to leave alone. */
+typedef import_function import_chooser(const struct import *import, void *context);
 
 /* Whether `module` is the base of a module in the loader's list; data files are not. */
 BOOL import_table_is_module(HMODULE module);
 
 /* Collect the slots that `choose` wants replaced. Changes nothing; `module` must be a module.
  * S_OK · HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT): a table that points outside the image, or more
- * slots than any runtime has. */
+ * slots than any runtime has · HRESULT_FROM_WIN32(ERROR_NOT_READY): the loader has not filled in the
+ * imports yet. */
 HRESULT import_table_collect(HMODULE module, import_chooser *choose, void *context,
                              struct import_slots *slots);
 

@@ -10,8 +10,9 @@ typedef HRESULT STDAPICALLTYPE get_runtime_host(REFIID riid, IUnknown **host);
 static const IID iid_runtime_host = {
     0x90f1a06c, 0x7712, 0x4762, {0x86, 0xb5, 0x7a, 0x5e, 0xba, 0x6b, 0xdb, 0x02}};
 
-static ICLRRuntimeHost *probe;      /* of the bound runtime, for ever; NULL if it exports none */
-static IHostMemoryPolicy *listener; /* the binding's reference */
+static _Atomic(ICLRRuntimeHost *) probe; /* of the bound runtime, for ever; NULL: there is none */
+static HMODULE late;                     /* the runtime, if its probe is still to be made */
+static IHostMemoryPolicy *listener;      /* the binding's reference */
 static atomic_bool started;
 
 /* What every runtime exports for debuggers, to tell where in its start it is: the event is
@@ -30,29 +31,39 @@ BOOL runtime_start_has_begun(HMODULE runtime)
            *metrics->continue_startup_event != INVALID_HANDLE_VALUE;
 }
 
-static BOOL probe_says_started(void)
+static BOOL says_started(ICLRRuntimeHost *host)
 {
     DWORD domain;
-    return ICLRRuntimeHost_GetCurrentAppDomainId(probe, &domain) != HOST_E_CLRNOTAVAILABLE;
+    return ICLRRuntimeHost_GetCurrentAppDomainId(host, &domain) != HOST_E_CLRNOTAVAILABLE;
 }
 
-void runtime_start_watch(HMODULE runtime, IHostMemoryPolicy *policy)
+static void make_probe(HMODULE runtime)
 {
-    listener = policy;
     get_runtime_host *get_host =
         (get_runtime_host *)(void (*)(void))GetProcAddress(runtime, "GetCLRRuntimeHost");
     IUnknown *host = NULL;
     if (get_host && SUCCEEDED(get_host(&iid_runtime_host, &host))) {
-        probe = (ICLRRuntimeHost *)host;
+        atomic_store(&probe, (ICLRRuntimeHost *)host);
+    }
+}
+
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy)
+{
+    listener = policy;
+    if (initialized) {
+        make_probe(runtime);
+    } else {
+        late = runtime;
     }
 }
 
 void runtime_start_forget(void)
 {
-    if (probe) {
-        ICLRRuntimeHost_Release(probe);
-        probe = NULL;
+    ICLRRuntimeHost *host = atomic_exchange(&probe, NULL);
+    if (host) {
+        ICLRRuntimeHost_Release(host);
     }
+    late = NULL;
     listener = NULL;
 }
 
@@ -69,7 +80,8 @@ BOOL runtime_start_is_over(void)
     if (atomic_load_explicit(&started, memory_order_relaxed)) {
         return TRUE;
     }
-    if (!probe || !probe_says_started()) {
+    ICLRRuntimeHost *host = atomic_load(&probe);
+    if (!host || !says_started(host)) {
         return FALSE;
     }
     start_is_over();
@@ -78,7 +90,11 @@ BOOL runtime_start_is_over(void)
 
 void runtime_start_reached_finalizer(void)
 {
-    if (!probe) {
+    if (late) { /* the finalizer thread is one, and holds no lock of the runtime here */
+        make_probe(late);
+        late = NULL;
+    }
+    if (!atomic_load(&probe)) {
         start_is_over();
     }
 }

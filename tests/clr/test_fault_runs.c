@@ -90,6 +90,10 @@ static const struct {
     {FAILFAST_WINDOWS, "CLR: Assert failure", FAIL_FAST},
 };
 
+/* COR_E_EXECUTIONENGINE: the runtime has fallen over what it had left half done when it was refused
+ * memory that no collection can give. Refusals of the collector's heap must never lead there. */
+static const char engine_error[] = "Internal CLR error. (0x80131506)";
+
 struct row {
     unsigned endings[ENDINGS];
     unsigned runs;
@@ -169,8 +173,11 @@ static bool run(char *command, DWORD *exit_code)
     return ended;
 }
 
-static enum ending ending_of(DWORD exit_code)
+static enum ending ending_of(DWORD exit_code, const struct plan *plan)
 {
+    if (strstr(output, engine_error) != NULL) {
+        return strcmp(plan->level, "task") == 0 ? CRASH : FAIL_FAST;
+    }
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
         if (endings[i].exit_code == exit_code && strstr(output, endings[i].output) != NULL) {
             return endings[i].ending;
@@ -213,7 +220,7 @@ static void run_one(unsigned index, unsigned plan_count, uint64_t seed)
     enum ending ending = run(command, &exit_code) ? CRASH : HANG;
     read_file(output_file, output);
     read_file(report_file, report);
-    ending = ending == HANG ? HANG : ending_of(exit_code);
+    ending = ending == HANG ? HANG : ending_of(exit_code, plan);
     bool drifts = report_drifts();
     row->runs++;
     row->endings[ending]++;

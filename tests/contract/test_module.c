@@ -36,9 +36,18 @@ static const void *directory(unsigned entry)
 static void the_exports_are_exactly_the_public_ones(void **state)
 {
     static const char *const expected[] = {
-        "DllCanUnloadNow",          "DllGetClassObject",    "DllInstall",
-        "DllRegisterServer",        "DllUnregisterServer",  "HostMemBindRuntime",
-        "HostMemCreateHostControl", "HostMemCreateManager",
+        "DllCanUnloadNow",
+        "DllGetClassObject",
+        "DllInstall",
+        "DllRegisterServer",
+        "DllUnregisterServer",
+        "HostMemBindRuntime",
+        "HostMemBindRuntimeOnLoad",
+        "HostMemCancelBindRuntimeOnLoad",
+        "HostMemCreateHostControl",
+        "HostMemCreateManager",
+        "HostMemGetBinding",
+        "HostMemGetDoors",
     };
     const IMAGE_EXPORT_DIRECTORY *exports = directory(IMAGE_DIRECTORY_ENTRY_EXPORT);
     const DWORD *names = (const DWORD *)(base + exports->AddressOfNames);

@@ -32,6 +32,7 @@ typedef void *HMODULE;
 #define S_OK ((HRESULT)0)
 #define E_FAIL ((HRESULT)0x80004005)
 #define FAILED(hr) ((HRESULT)(hr) < 0)
+#define ERROR_NOT_READY 21
 #define ERROR_BAD_EXE_FORMAT 193
 #define HRESULT_FROM_WIN32(error) ((HRESULT)((error) | 0x80070000u))
 #define PAGE_READWRITE 0x04
@@ -81,6 +82,7 @@ void *InterlockedExchangePointer(void *volatile *target, void *value);
 #define IMAGE_NT_OPTIONAL_HDR32_MAGIC 0x10b
 #define IMAGE_NT_OPTIONAL_HDR_MAGIC 0x20b
 #define IMAGE_DIRECTORY_ENTRY_IMPORT 1
+#define IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT 13
 #define IMAGE_DIRECTORY_ENTRY_COM_DESCRIPTOR 14
 #define IMAGE_FILE_MACHINE_I386 0x014c
 #define IMAGE_FILE_MACHINE_AMD64 0x8664
@@ -115,7 +117,7 @@ typedef struct {
     DWORD rest[12];
     DWORD NumberOfRvaAndSizes; /* 108 */
     IMAGE_DATA_DIRECTORY DataDirectory[16];
-} IMAGE_OPTIONAL_HEADER64;
+} IMAGE_OPTIONAL_HEADER64, IMAGE_OPTIONAL_HEADER;
 
 typedef struct {
     WORD Magic;
@@ -157,9 +159,24 @@ typedef struct {
     DWORD FirstThunk;
 } IMAGE_IMPORT_DESCRIPTOR;
 
+typedef struct {
+    union {
+        struct {
+            DWORD RvaBased : 1;
+            DWORD ReservedAttributes : 31;
+        };
+    } Attributes;
+    DWORD DllNameRVA;
+    DWORD ModuleHandleRVA;
+    DWORD ImportAddressTableRVA;
+    DWORD ImportNameTableRVA;
+    DWORD unused[3];
+} IMAGE_DELAYLOAD_DESCRIPTOR;
+
 _Static_assert(sizeof(IMAGE_DOS_HEADER) == 64, "as in winnt.h");
 _Static_assert(sizeof(IMAGE_NT_HEADERS64) == 264 && sizeof(IMAGE_NT_HEADERS32) == 248, "as there");
 _Static_assert(offsetof(IMAGE_OPTIONAL_HEADER64, SizeOfImage) == 56, "as there");
 _Static_assert(sizeof(IMAGE_IMPORT_DESCRIPTOR) == 20, "as there");
+_Static_assert(sizeof(IMAGE_DELAYLOAD_DESCRIPTOR) == 32, "as there");
 
 #endif

@@ -18,6 +18,12 @@ enum {
     HOSTMEM_FAULT_ALLOC = 2
 };
 
+/* As in hostmem.h. */
+typedef enum {
+    HOSTMEM_DOOR_IMPORT,
+    HOSTMEM_DOOR_DELAY_LOADED,
+} HOSTMEM_DOOR_KIND;
+
 typedef struct {
     UINT32 Size;
     UINT32 Levels;

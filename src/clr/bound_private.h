@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the bound functions share: where their calls lead, and where the imports led before. Both
+ * are set before the first slot is redirected.
+ */
+#ifndef CLR_BOUND_PRIVATE_H
+#define CLR_BOUND_PRIVATE_H
+
+#include "bound_functions.h"
+
+/* X(name, type, group): every function that takes the place of an import. The functions of LATER
+ * are not in every Windows, and the headers do not declare them for all; who imports them or asks
+ * for them by name has them. */
+#define BOUND_FUNCTIONS(X)                                                                         \
+    X(VirtualAlloc, __typeof__(&VirtualAlloc), PAGES)                                              \
+    X(VirtualAllocExNuma, __typeof__(&VirtualAllocExNuma), PAGES)                                  \
+    X(VirtualAlloc2, virtual_alloc_2, LATER)                                                       \
+    X(VirtualFree, __typeof__(&VirtualFree), PAGES)                                                \
+    X(VirtualQuery, __typeof__(&VirtualQuery), PAGES)                                              \
+    X(VirtualProtect, __typeof__(&VirtualProtect), PAGES)                                          \
+    X(MapViewOfFile, __typeof__(&MapViewOfFile), PAGES)                                            \
+    X(MapViewOfFileEx, __typeof__(&MapViewOfFileEx), PAGES)                                        \
+    X(MapViewOfFile3, map_view_of_file_3, LATER)                                                   \
+    X(UnmapViewOfFile, __typeof__(&UnmapViewOfFile), PAGES)                                        \
+    X(UnmapViewOfFileEx, unmap_view_of_file_ex, LATER)                                             \
+    X(UnmapViewOfFile2, unmap_view_of_file_2, LATER)                                               \
+    X(HeapAlloc, __typeof__(&HeapAlloc), HEAP)                                                     \
+    X(HeapReAlloc, __typeof__(&HeapReAlloc), HEAP)                                                 \
+    X(HeapFree, __typeof__(&HeapFree), HEAP)                                                       \
+    X(HeapSize, __typeof__(&HeapSize), HEAP)                                                       \
+    X(HeapValidate, __typeof__(&HeapValidate), HEAP)                                               \
+    X(GlobalMemoryStatusEx, __typeof__(&GlobalMemoryStatusEx), PAGES)                              \
+    X(CreateMemoryResourceNotification, __typeof__(&CreateMemoryResourceNotification),             \
+      NOTIFICATIONS)                                                                               \
+    X(QueryMemoryResourceNotification, __typeof__(&QueryMemoryResourceNotification),               \
+      NOTIFICATIONS)                                                                               \
+    X(GetProcAddress, __typeof__(&GetProcAddress), PAGES)
+
+/* MEM_EXTENDED_PARAMETER, which is only handed on. */
+struct extended_parameter;
+
+typedef void *WINAPI virtual_alloc_2_fn(HANDLE process, void *address, SIZE_T size, ULONG type,
+                                        ULONG protect, struct extended_parameter *parameters,
+                                        ULONG count);
+typedef void *WINAPI map_view_of_file_3_fn(HANDLE section, HANDLE process, void *base,
+                                           ULONG64 offset, SIZE_T size, ULONG type, ULONG protect,
+                                           struct extended_parameter *parameters, ULONG count);
+typedef BOOL WINAPI unmap_view_of_file_ex_fn(void *view, ULONG flags);
+typedef BOOL WINAPI unmap_view_of_file_2_fn(HANDLE process, void *view, ULONG flags);
+typedef virtual_alloc_2_fn *virtual_alloc_2;
+typedef map_view_of_file_3_fn *map_view_of_file_3;
+typedef unmap_view_of_file_ex_fn *unmap_view_of_file_ex;
+typedef unmap_view_of_file_2_fn *unmap_view_of_file_2;
+
+struct original_functions {
+#define ORIGINAL(name, type, group) type name;
+    BOUND_FUNCTIONS(ORIGINAL)
+#undef ORIGINAL
+};
+
+extern struct bound_targets targets;
+extern struct original_functions original;
+
+static inline BOOL is_this_process(HANDLE process)
+{
+    return process == GetCurrentProcess() || GetProcessId(process) == GetCurrentProcessId();
+}
+
+/* bound_pages.c */
+void *WINAPI bound_VirtualAlloc(void *, SIZE_T, DWORD, DWORD);
+void *WINAPI bound_VirtualAllocExNuma(HANDLE, void *, SIZE_T, DWORD, DWORD, DWORD);
+virtual_alloc_2_fn bound_VirtualAlloc2;
+BOOL WINAPI bound_VirtualFree(void *, SIZE_T, DWORD);
+SIZE_T WINAPI bound_VirtualQuery(const void *, MEMORY_BASIC_INFORMATION *, SIZE_T);
+BOOL WINAPI bound_VirtualProtect(void *, SIZE_T, DWORD, DWORD *);
+
+/* bound_views.c */
+void *WINAPI bound_MapViewOfFile(HANDLE, DWORD, DWORD, DWORD, SIZE_T);
+void *WINAPI bound_MapViewOfFileEx(HANDLE, DWORD, DWORD, DWORD, SIZE_T, void *);
+map_view_of_file_3_fn bound_MapViewOfFile3;
+BOOL WINAPI bound_UnmapViewOfFile(const void *);
+unmap_view_of_file_ex_fn bound_UnmapViewOfFileEx;
+unmap_view_of_file_2_fn bound_UnmapViewOfFile2;
+
+/* bound_heap.c */
+void *WINAPI bound_HeapAlloc(HANDLE, DWORD, SIZE_T);
+void *WINAPI bound_HeapReAlloc(HANDLE, DWORD, void *, SIZE_T);
+BOOL WINAPI bound_HeapFree(HANDLE, DWORD, void *);
+SIZE_T WINAPI bound_HeapSize(HANDLE, DWORD, const void *);
+BOOL WINAPI bound_HeapValidate(HANDLE, DWORD, const void *);
+void bound_heap_prepare(void);
+
+/* bound_load.c */
+BOOL WINAPI bound_GlobalMemoryStatusEx(MEMORYSTATUSEX *);
+HANDLE WINAPI bound_CreateMemoryResourceNotification(MEMORY_RESOURCE_NOTIFICATION_TYPE);
+BOOL WINAPI bound_QueryMemoryResourceNotification(HANDLE, BOOL *);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A host that leaves everything to hostfxr, which finds and loads a runtime, and knows of hostmem
+ * only that HostMemBindRuntimeOnLoad gives that runtime to a manager.
+ *
+ * hostfxr_host <dotnet root> <version> <program> [arguments]
+ */
+#include <hostmem/hostmem.h>
+
+#include <stdio.h>
+#include <wchar.h>
+
+typedef int(__cdecl *hostfxr_main_fn)(int argc, const WCHAR **argv, const WCHAR *host,
+                                      const WCHAR *root, const WCHAR *program);
+
+int wmain(int argc, WCHAR **argv);
+
+static int fail(const char *what, unsigned long error)
+{
+    printf("%s: 0x%08lx\n", what, error);
+    return 1;
+}
+
+int wmain(int argc, WCHAR **argv)
+{
+    WCHAR path[MAX_PATH], host[MAX_PATH], host_dll[MAX_PATH];
+    const WCHAR *arguments[16] = {host, L"exec", L"--fx-version", argv[2], argv[3]};
+    int count = 5;
+    if (argc < 4 || argc > 12) {
+        return fail("the arguments are not right", (unsigned long)argc);
+    }
+    for (int i = 4; i < argc; i++) {
+        arguments[count++] = argv[i];
+    }
+    _snwprintf(host, MAX_PATH, L"%ls\\dotnet.exe", argv[1]);
+    _snwprintf(host_dll, MAX_PATH, L"%ls\\dotnet.dll", argv[1]);
+    _snwprintf(path, MAX_PATH, L"%ls\\host\\fxr\\%ls\\hostfxr.dll", argv[1], argv[2]);
+    HMODULE hostfxr = LoadLibraryExW(path, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
+    hostfxr_main_fn hostfxr_main =
+        (hostfxr_main_fn)(void (*)(void))GetProcAddress(hostfxr, "hostfxr_main_startupinfo");
+    if (!hostfxr_main) {
+        return fail("no hostfxr_main_startupinfo", GetLastError());
+    }
+
+    IHostMemoryManager *manager;
+    HRESULT hr = HostMemCreateManager(NULL, &manager);
+    if (hr == S_OK) {
+        hr = HostMemBindRuntimeOnLoad(manager, NULL);
+    }
+    if (hr != S_OK) {
+        return fail("no binding", (unsigned long)hr);
+    }
+    int exit_code = hostfxr_main(count, arguments, host, argv[1], host_dll);
+
+    HOSTMEM_BINDING binding = {.Size = sizeof(binding)};
+    HostMemGetBinding(&binding);
+    UINT64 counted, found;
+    void *statistics = NULL;
+    IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics, &statistics);
+    IHostMemoryStatistics_MeasureCommit((IHostMemoryStatistics *)statistics, &counted, &found);
+    printf("exit code %d, binding 0x%08lx, %u doors bound, %u passed on, %u unknown, %s\n",
+           exit_code, binding.Result, binding.BoundDoors, binding.PassedOnDoors,
+           binding.UnknownDoors, counted == found && found > 0 ? "books right" : "BOOKS WRONG");
+    return exit_code;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * HostMemBindRuntimeOnLoad with a real coreclr.dll that is loaded after the call. A process has one
+ * binding, so each test has a process of its own.
+ *
+ * test_bind_on_load <framework folder> <program> <test>
+ */
+#include "clr/coreclr.h"
+#include "clr/imports.h"
+#include "contract/contract.h"
+
+#include <string.h>
+
+static HOSTMEM_BINDING binding(void)
+{
+    HOSTMEM_BINDING result;
+    memset(&result, 0xa5, sizeof(result));
+    result.Size = sizeof(result);
+    assert_int_equal(HostMemGetBinding(&result), S_OK);
+    return result;
+}
+
+static BOOL leads_to_hostmem(HMODULE runtime, const char *name)
+{
+    static struct imports imports;
+    HMODULE owner = NULL, hostmem = NULL;
+    imports_read(runtime, &imports);
+    void *function = imports_find(&imports, name);
+    assert_non_null(function);
+    GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                       function, &owner);
+    hostmem = GetModuleHandleW(L"hostmem.dll");
+    return owner == (hostmem ? hostmem : GetModuleHandleW(NULL));
+}
+
+static void bad_arguments_are_refused(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    HOSTMEM_BINDING wrong = {.Size = 1};
+    HOSTMEM_DOOR door;
+    UINT32 count = 7;
+    (void)state;
+    EXPECT_HR(HostMemBindRuntimeOnLoad(NULL, NULL), E_POINTER);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L""), E_INVALIDARG);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"folder\\coreclr.dll"), E_INVALIDARG);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(
+                  manager, L"0123456789012345678901234567890123456789012345678901234567890.dll"),
+              E_INVALIDARG);
+    EXPECT_HR(HostMemGetBinding(NULL), E_POINTER);
+    EXPECT_HR(HostMemGetBinding(&wrong), E_INVALIDARG);
+    EXPECT_HR(HostMemGetDoors(0, 1, &door, NULL), E_POINTER);
+    EXPECT_HR(HostMemGetDoors(0, 1, NULL, &count), E_POINTER);
+    assert_int_equal(count, 0);
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
+    EXPECT_HR(binding().Result, hr_of_win32(ERROR_NOT_FOUND));
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+}
+
+static void a_runtime_is_bound_before_it_runs(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    HOSTMEM_DOOR doors[128];
+    UINT32 count = 0;
+    (void)state;
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    EXPECT_HR(binding().Result, S_FALSE);
+    assert_null(binding().Runtime);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+
+    HMODULE runtime = coreclr_load();
+    EXPECT_HR(binding().Result, S_OK);
+    assert_ptr_equal(binding().Runtime, runtime);
+    assert_true(leads_to_hostmem(runtime, "VirtualAlloc"));
+    assert_true(leads_to_hostmem(runtime, "HeapAlloc"));
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+    assert_true(statistics_of(manager).Calls.VirtualAlloc > 50);
+    EXPECT_HR(HostMemGetDoors(0, 128, doors, &count), S_OK);
+    assert_int_equal(count, binding().BoundDoors + binding().PassedOnDoors);
+    assert_int_equal(binding().UnknownDoors, 0);
+    for (UINT32 i = 0; i < count; i++) {
+        if (strcmp(doors[i].Name, "VirtualAlloc") == 0 && doors[i].Kind == HOSTMEM_DOOR_IMPORT) {
+            assert_int_equal(doors[i].State, HOSTMEM_DOOR_BOUND);
+        }
+    }
+}
+
+static void what_is_withdrawn_does_not_happen(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    (void)state;
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_OK);
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
+    HMODULE runtime = coreclr_load();
+    assert_false(leads_to_hostmem(runtime, "VirtualAlloc"));
+    EXPECT_HR(binding().Result, hr_of_win32(ERROR_NOT_FOUND));
+    assert_int_equal(IHostMemoryManager_Release(manager), 0); /* nobody else has it */
+}
+
+static void a_runtime_that_is_loaded_is_bound_at_once(void **state)
+{
+    (void)state;
+    HMODULE runtime = coreclr_load();
+    EXPECT_HR(HostMemBindRuntimeOnLoad(create_manager(), NULL), S_OK);
+    EXPECT_HR(binding().Result, S_OK);
+    assert_true(leads_to_hostmem(runtime, "VirtualAlloc"));
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+}
+
+/* msimg32.dll stands for any DLL that is no runtime. */
+static void a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    (void)state;
+    assert_null(GetModuleHandleW(L"msimg32.dll"));
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"MSIMG32.DLL"), S_OK);
+    assert_non_null(LoadLibraryW(L"msimg32.dll"));
+    EXPECT_HR(binding().Result, hr_of_win32(ERROR_BAD_EXE_FORMAT));
+    EXPECT_REF(manager, 1);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    assert_non_null(coreclr_load());
+    EXPECT_HR(binding().Result, S_OK);
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(a_runtime_is_bound_before_it_runs),
+        cmocka_unit_test(what_is_withdrawn_does_not_happen),
+        cmocka_unit_test(a_runtime_that_is_loaded_is_bound_at_once),
+        cmocka_unit_test(a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow),
+    };
+    if (argc != 4) {
+        return 2;
+    }
+    coreclr_use(argv[1], argv[2]);
+    cmocka_set_test_filter(argv[3]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
