@@ -134,7 +134,7 @@ target_link_libraries(test_child_runs PRIVATE hostmem_build contract hostmem::ho
 add_dependencies(test_child_runs hostmem-run managed_executables)
 add_test(NAME clr.child_runs COMMAND test_child_runs $<IF:$<CONFIG:Release>,50,5> $<TARGET_FILE:hostmem-run>
     ${executables}/args.exe ${executables}/linger.exe ${HOSTMEM_DOTNET_31})
-set_tests_properties(clr.child_runs PROPERTIES LABELS clr TIMEOUT 180)
+set_tests_properties(clr.child_runs PROPERTIES LABELS clr TIMEOUT 300)
 if(NOT EXISTS ${HOSTMEM_DOTNET_31})
     set_tests_properties(clr.child_runs PROPERTIES DISABLED TRUE)
 endif()
