@@ -5,6 +5,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/hostmem)
 target_include_directories(hostmem_uuid INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 install(TARGETS hostmem hostmem_static hostmem_uuid EXPORT hostmem)
 install(TARGETS hostmem-run hostmem-replay)
+install(TARGETS hostmem-agent RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}) # no import library: nobody links it
 install(
     FILES
         ${PROJECT_SOURCE_DIR}/include/hostmem/hostmem.h

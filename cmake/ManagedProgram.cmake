@@ -22,6 +22,8 @@ function(hostmem_managed_program name)
             -r:${framework}/System.Threading.Thread.dll
             -r:${framework}/System.Console.dll
             -r:${framework}/System.Collections.dll
+            -r:${framework}/System.ComponentModel.Primitives.dll
+            -r:${framework}/System.Diagnostics.Process.dll
             ${source}
         DEPENDS ${source}
         COMMENT "mcs ${name}.cs"

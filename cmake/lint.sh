@@ -54,6 +54,8 @@ upward_includes() {
     found src/clr '#include "(core|com|run)/'
     found src/trace '#include ("(os|core|com|clr|run|replay)/|<hostmem/)' | grep -v '<hostmem/hostmem.h>'
     found src/replay '#include ("(os|core|com|clr|run)/|<hostmem/)' | grep -v '<hostmem/hostmem.h>'
+    found src/agent '#include "(os|core|com|replay)/'
+    found src '#include "agent/' | grep -v '^src/agent/'
     found src/run '#include ("(os|core|com|clr|replay)/|<hostmem/)' | grep -v '<hostmem/hostmem.h>'
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything the builds and tests need that is not in the repository: Debian packages, and below
-# build/ CMocka for MinGW, two .NET runtimes for Windows and a Wine prefix. What is there stays as
+# build/ CMocka for MinGW, three .NET runtimes for Windows and a Wine prefix. What is there stays as
 # it is, so a second run needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -179,5 +179,7 @@ debian_packages
 cmocka_for_mingw
 dotnet dotnet-3.1 dotnet-3.1-win-x64@3.1.1007 f41e734e70af640cfe531e9a4e49ab8b6e0e9f21d9c6e0fceb07a78e94b2776e
 dotnet dotnet-2.0 dotnet-2.0.0-win@1.0.5 8ab4690ff829bcbbaf962febf6ef50b1bfb719b40a06bb9b2cb3ac3882d05d36
+# A single-file program of .NET 10, which contains its runtime: 46 MB.
+dotnet dotnet-10-single @azure/mcp-win32-x64@2.0.5 813ec4c8cda4a802f16ef525a3a2c210415fcca445b72a154629dea940f5e7ab
 wine_for_x86
 wine_prefix

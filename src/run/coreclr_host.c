@@ -32,9 +32,6 @@ typedef int(__cdecl *hostfxr_main_startupinfo_fn)(int argc, const WCHAR **argv, 
 
 /* ---- Through hostfxr ---- */
 
-/* What hostfxr returns, after it has printed why, when coreclr_initialize has failed. */
-#define CORECLR_INIT_FAILED ((int)0x80008089)
-
 /* NULL where hostfxr_main is all there is, before 2.1: it takes the folder of the running program,
  * which is this one, for the dotnet root. */
 static hostfxr_main_startupinfo_fn load_hostfxr(const struct runtime_location *location)
@@ -64,7 +61,7 @@ static int run_with_hostfxr(const struct options *options, const struct runtime_
     }
     *exit_code =
         hostfxr_main(count, argv, dotnet, location->root, path_with_extension(dotnet, L".dll"));
-    if (*exit_code == CORECLR_INIT_FAILED && start_limit_was_reached(options, manager)) {
+    if ((DWORD)*exit_code == CORECLR_INIT_FAILED && start_limit_was_reached(options, manager)) {
         return start_limit_fail(options, manager);
     }
     return -1;

@@ -5,45 +5,46 @@
  */
 #include <hostmem/hostmem.h>
 
+#include "child_host.h"
 #include "coreclr_host.h"
 #include "exit_hook.h"
 #include "framework_host.h"
+#include "new_manager.h"
 #include "options.h"
 #include "pe_file.h"
 #include "report.h"
 #include "text.h"
 #include "trace_file.h"
 
-static int check_program(const WCHAR *program)
+static int check_program(const WCHAR *program, struct pe_file *file)
 {
-    struct pe_file file;
     if (!path_exists(program)) {
         return text_fail(L"%ls: no such file", program);
     }
-    if (!pe_file_read(program, &file)) {
+    if (!pe_file_read(program, file)) {
         return text_fail(L"%ls is no .NET program: give the .dll or .exe that the compiler made",
                          program);
-    }
-    if (!file.managed) {
-        const WCHAR *dll = path_with_extension(program, L".dll");
-        return path_exists(dll)
-                   ? text_fail(L"%ls is native code; the .NET program is %ls", program, dll)
-                   : text_fail(L"%ls is native code: give the .dll or .exe of a .NET program",
-                               program);
     }
     return -1;
 }
 
-/* Says why it cannot be done, or returns -1. */
-static int set_faults(IHostMemoryManager *manager, const HOSTMEM_FAULTS *faults)
+/* An executable starts its runtime itself. */
+static int check_executable(const struct options *options, const struct pe_file *file)
 {
-    void *policy;
-    HRESULT hr = IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy);
-    if (hr == S_OK) {
-        hr = IHostMemoryPolicy_SetFaults((IHostMemoryPolicy *)policy, faults);
-        IHostMemoryPolicy_Release((IHostMemoryPolicy *)policy);
+    if (!file->program) {
+        return text_fail(L"%ls is native code: give the .dll or .exe of a .NET program",
+                         options->program);
     }
-    return hr == S_OK ? -1 : text_fail(L"the memory manager refuses --fault (0x%08lx)", hr);
+    if (file->machine != pe_own_machine()) {
+        return text_fail(L"%ls is for %ls, this hostmem-run for %ls: use the other one",
+                         options->program, pe_machine_name(file->machine),
+                         pe_machine_name(pe_own_machine()));
+    }
+    if (options->framework || options->start_only) {
+        return text_fail(L"%ls starts its runtime itself: %ls is for a .dll", options->program,
+                         options->framework ? L"--framework" : L"--start-only");
+    }
+    return -1;
 }
 
 /* The trace ends where the report's figures are taken, so that they are of the same calls. */
@@ -57,22 +58,12 @@ static void end_of_program(DWORD exit_code)
 static int run(const struct options *options)
 {
     IHostMemoryManager *manager;
-    HOSTMEM_OPTIONS limits = {
-        .Size = sizeof(limits),
-        .Flags = options->overdraft ? HOSTMEM_FLAG_OVERDRAFT : 0,
-        .CommitLimit = options->commit_limit,
-        .ReserveLimit = options->reserve_limit,
-        .EmergencyCommit = options->emergency,
-        .AddressSpaceCushion = options->cushion,
-    };
-    HRESULT hr = HostMemCreateManager(&limits, &manager);
-    if (FAILED(hr)) {
-        return text_fail(L"HostMemCreateManager returned 0x%08lx", hr);
+    HOSTMEM_OPTIONS limits = new_manager_limits(options);
+    HRESULT hr = new_manager(&limits, &options->faults, &manager);
+    if (hr != S_OK) {
+        return text_fail(L"the memory manager cannot be made: 0x%08lx", hr);
     }
     int result = report_prepare(options, manager);
-    if (result < 0 && options->faults.Size != 0) {
-        result = set_faults(manager, &options->faults);
-    }
     if (result >= 0) {
         return result;
     }
@@ -102,9 +93,20 @@ int wmain(int argc, WCHAR **argv); /* as -municode calls it; no header declares 
 int wmain(int argc, WCHAR **argv)
 {
     struct options options;
+    struct pe_file file;
     int result = options_parse(argc, argv, &options);
     if (result < 0) {
-        result = check_program(options.program);
+        result = check_program(options.program, &file);
     }
-    return result < 0 ? run(&options) : result;
+    if (result >= 0) {
+        return result;
+    }
+    if (file.managed && options.bind_children) {
+        return text_fail(L"--children bind is for an executable that starts its runtime itself");
+    }
+    if (file.managed) {
+        return run(&options);
+    }
+    result = check_executable(&options, &file);
+    return result < 0 ? child_host_run(&options) : result;
 }

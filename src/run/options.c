@@ -14,9 +14,11 @@
 #define EMERGENCY_DEFAULT UINT64_MAX
 
 static const char usage[] =
-    "hostmem-run [options] program.dll [arguments]\n"
+    "hostmem-run [options] program [arguments]\n"
     "\n"
-    "Runs a .NET program with its memory in the hands of hostmem, and reports what it used.\n"
+    "Runs a .NET program with its memory in the hands of hostmem, and reports what it used. The\n"
+    "program is a .dll or .exe as the compiler makes it, or an executable that starts the runtime\n"
+    "by itself: an apphost, a self-contained or single-file program, a native host.\n"
     "\n"
     "  --runtime DIR          the folder of dotnet.exe, or a framework folder (with coreclr.dll),\n"
     "                         which is used without hostfxr. Default: %HOSTMEM_RUNTIME%, then\n"
@@ -33,6 +35,9 @@ static const char usage[] =
     "  --cushion SIZE         address space to be given back when the runtime finds none\n"
     "  --fault RULES          refuse requests on purpose: see below\n"
     "  --start-only           start the runtime, and end without running the program\n"
+    "  --children KIND        what is done with processes that an executable starts: ignore, or\n"
+    "                         bind: each gets the same limits, and a report if it runs .NET.\n"
+    "                         Default: ignore\n"
     "  --report KIND[=FILE]   text, json or none; default: text. Written to standard output when\n"
     "                         the program has ended, or to FILE\n"
     "  --trace FILE           record every call of the runtime, for hostmem-replay\n"
@@ -56,6 +61,11 @@ static const char usage[] =
     "  count=N                no more than N are refused; default: no end\n"
     "Only requests of these levels, methods and sizes are counted, so rate=1/1,skip=9,count=1\n"
     "refuses the tenth of them and no other.\n"
+    "\n"
+    "An executable is a process of its own, with our environment, streams and signals. There is\n"
+    "always a report of it; if it had no last word, of what was known before. If it is native and\n"
+    "never loads a runtime, one line says so. --framework, --entry and --start-only are not for "
+    "it.\n"
     "\n"
     "The exit code is the program's; 2 if it could not be run. There is a report when the program\n"
     "returns, calls Environment.Exit or ends by an unhandled exception. After "
@@ -150,6 +160,14 @@ static int parse_size_option(int argc, WCHAR **argv, int *index, struct options 
     return text_fail(L"unknown option %ls: see --help", argument);
 }
 
+static int parse_children(const WCHAR *value, struct options *options)
+{
+    options->bind_children = wcscmp(value, L"bind") == 0;
+    return options->bind_children || wcscmp(value, L"ignore") == 0
+               ? -1
+               : text_fail(L"--children %ls: use bind or ignore", value);
+}
+
 static int parse_report(const WCHAR *value, struct options *options)
 {
     static const WCHAR *const names[] = {L"text", L"json", L"none"};
@@ -195,6 +213,9 @@ static int parse_option(int argc, WCHAR **argv, int *index, struct options *opti
     } else if (is_option(argument, L"--fault", &value)) {
         result = need_value(L"--fault", &value, argc, argv, index);
         return result < 0 ? fault_option_parse(value, &options->faults) : result;
+    } else if (is_option(argument, L"--children", &value)) {
+        result = need_value(L"--children", &value, argc, argv, index);
+        return result < 0 ? parse_children(value, options) : result;
     } else if (is_option(argument, L"--report", &value)) {
         result = need_value(L"--report", &value, argc, argv, index);
         return result < 0 ? parse_report(value, options) : result;
@@ -269,7 +290,7 @@ int options_parse(int argc, WCHAR **argv, struct options *options)
         }
     }
     if (index == argc) {
-        return text_fail(L"no program given: hostmem-run [options] program.dll [arguments], "
+        return text_fail(L"no program given: hostmem-run [options] program [arguments], "
                          L"see --help");
     }
     options->option_list = argv + 1;

@@ -25,7 +25,8 @@ struct options {
     HOSTMEM_FAULTS faults;    /* Size 0: none */
     BOOL overdraft;
     BOOL start_only;
-    WCHAR *program; /* full path */
+    BOOL bind_children; /* what an executable starts */
+    WCHAR *program;     /* full path */
     int argument_count;
     WCHAR **arguments;
     int option_count; /* what stands before the program, as it was given */

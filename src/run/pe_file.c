@@ -36,6 +36,8 @@ static BOOL read_headers(HANDLE file, struct pe_file *result)
     }
     result->machine = nt.FileHeader.Machine;
     result->managed = has_clr_header(&nt);
+    result->program = (nt.FileHeader.Characteristics & IMAGE_FILE_EXECUTABLE_IMAGE) &&
+                      !(nt.FileHeader.Characteristics & IMAGE_FILE_DLL);
     return TRUE;
 }
 

@@ -11,6 +11,7 @@
 struct pe_file {
     WORD machine; /* IMAGE_FILE_MACHINE_* */
     BOOL managed; /* has a CLR header */
+    BOOL program; /* an .exe, no .dll */
 };
 
 /* Returns FALSE if the file cannot be read or is no PE file. */

@@ -18,13 +18,16 @@ int report_prepare(const struct options *options, IHostMemoryManager *manager)
     if (format == REPORT_NONE) {
         return -1;
     }
-    void *statistics;
-    HRESULT hr =
-        IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics, &statistics);
-    if (FAILED(hr)) {
-        return text_fail(L"the memory manager has no statistics (0x%08lx); use --report none", hr);
+    if (manager) {
+        void *statistics;
+        HRESULT hr =
+            IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics, &statistics);
+        if (FAILED(hr)) {
+            return text_fail(L"the memory manager has no statistics (0x%08lx); use --report none",
+                             hr);
+        }
+        source = statistics;
     }
-    source = statistics;
     writer.file = GetStdHandle(STD_OUTPUT_HANDLE);
     if (options->report_file) {
         writer.file = CreateFileW(options->report_file, GENERIC_WRITE, FILE_SHARE_READ, NULL,
@@ -51,40 +54,6 @@ void report_hard_limit(UINT64 bytes)
     report.hard_limit = bytes;
 }
 
-static void keep_if_large(const HOSTMEM_REGION *region)
-{
-    unsigned place = report.largest_count;
-    while (place > 0 && report.largest[place - 1].Size < region->Size) {
-        place--;
-    }
-    if (place == REPORT_LARGEST) {
-        return;
-    }
-    if (report.largest_count < REPORT_LARGEST) {
-        report.largest_count++;
-    }
-    for (unsigned i = report.largest_count - 1; i > place; i--) {
-        report.largest[i] = report.largest[i - 1];
-    }
-    report.largest[place] = *region;
-}
-
-static void take_regions(void)
-{
-    static HOSTMEM_REGION regions[64];
-    UINT32 count = sizeof(regions) / sizeof(regions[0]), got = count;
-    for (UINT64 from = 0; got == count;) {
-        if (IHostMemoryStatistics_GetRegions(source, from, count, regions, &got) != S_OK) {
-            return;
-        }
-        for (UINT32 i = 0; i < got; i++) {
-            keep_if_large(&regions[i]);
-            report.write_watch_regions += (regions[i].AllocationType & MEM_WRITE_WATCH) != 0;
-            from = regions[i].Base + 1;
-        }
-    }
-}
-
 void report_write(DWORD exit_code)
 {
     if (format == REPORT_NONE || !report.kind) {
@@ -92,15 +61,29 @@ void report_write(DWORD exit_code)
     }
     report.exit_code = exit_code;
     report.milliseconds = GetTickCount64() - started;
-    report.statistics.Size = sizeof(report.statistics);
-    /* First: other threads may be at work, and what is measured is below a peak that is read later. */
-    IHostMemoryStatistics_MeasureCommit(source, &report.commit_bytes, &report.commit_os_bytes);
-    IHostMemoryStatistics_GetStatistics(source, &report.statistics);
-    take_regions();
+    figures_take(source, &report.figures);
     if (format == REPORT_JSON) {
-        report_write_json(&report, &writer);
+        report_write_json(&report, NULL, 0, &writer);
     } else {
         report_write_text(&report, &writer);
+    }
+    text_flush(&writer);
+}
+
+void report_write_processes(struct report *processes, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        processes[i].commit_limit = report.commit_limit;
+        processes[i].emergency = report.emergency;
+        processes[i].reserve_limit = report.reserve_limit;
+        processes[i].faults = report.faults;
+        processes[i].hard_limit = report.hard_limit;
+        if (format == REPORT_TEXT) {
+            report_write_text(&processes[i], &writer);
+        }
+    }
+    if (format == REPORT_JSON) {
+        report_write_json(processes, processes + 1, count - 1, &writer);
     }
     text_flush(&writer);
 }

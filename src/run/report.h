@@ -7,33 +7,30 @@
 
 #include <hostmem/hostmem.h>
 
+#include "figures.h"
 #include "options.h"
 #include "text.h"
 
-#define REPORT_LARGEST 8
-
 struct report {
+    const WCHAR *program; /* of an executable; NULL: it ran in this process */
+    DWORD process_id;
     const char *kind; /* "coreclr" or "framework" */
     const WCHAR *version;
     const WCHAR *path;
-    const char *started_by; /* "hostfxr", "coreclr_initialize" or "ICLRRuntimeHost" */
+    const char *started_by; /* "hostfxr", "coreclr_initialize", "ICLRRuntimeHost" or "executable" */
     DWORD exit_code;
     UINT64 milliseconds;
-    HOSTMEM_STATISTICS statistics;
-    UINT64 commit_limit; /* 0: none */
+    UINT64 age_milliseconds; /* how long before the end of the program the figures were taken */
+    UINT64 commit_limit;     /* 0: none */
     UINT64 emergency;
-    UINT64 reserve_limit;   /* 0: none */
-    BOOL faults;            /* requests were to be refused on purpose */
-    UINT64 hard_limit;      /* for the collected heap; 0: none was set */
-    UINT64 commit_bytes;    /* by the manager's count … */
-    UINT64 commit_os_bytes; /* … and by the OS, at the same moment */
-    UINT64 write_watch_regions;
-    HOSTMEM_REGION largest[REPORT_LARGEST]; /* descending */
-    unsigned largest_count;
+    UINT64 reserve_limit; /* 0: none */
+    BOOL faults;          /* requests were to be refused on purpose */
+    UINT64 hard_limit;    /* for the collected heap; 0: none was set */
+    struct figures figures;
 };
 
-/* Ready to report at exit. Opens the file, so a path that cannot be written is known before the
- * program runs. Returns -1, or the exit code after a message. */
+/* Ready to report. Opens the file, so a path that cannot be written is known before the program
+ * runs. manager  NULL: the figures come from elsewhere. Returns -1, or the exit code after a message. */
 int report_prepare(const struct options *options, IHostMemoryManager *manager);
 
 /* What runs. The strings are kept, not copied. */
@@ -46,7 +43,14 @@ void report_hard_limit(UINT64 bytes);
 /* Take the figures and write them: an exit_hook, with its limits. */
 void report_write(DWORD exit_code);
 
+/* Write the reports of other processes, of the first one and of those that it started. Their limits
+ * are those of report_prepare and report_hard_limit; the rest is the caller's. */
+void report_write_processes(struct report *processes, unsigned count);
+
 void report_write_text(const struct report *report, struct text_writer *writer);
-void report_write_json(const struct report *report, struct text_writer *writer);
+
+/* One object; those of `children` are the array "children" in it. */
+void report_write_json(const struct report *report, const struct report *children, unsigned count,
+                       struct text_writer *writer);
 
 #endif

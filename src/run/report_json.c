@@ -67,7 +67,14 @@ static void write_calls(struct text_writer *writer, const HOSTMEM_CALLS *calls)
 
 static void write_runtime(struct text_writer *writer, const struct report *report)
 {
-    text_write(writer, "{\n  \"runtime\": {\"kind\": \"");
+    if (report->program) {
+        text_write(writer, "\"program\": ");
+        write_string(writer, report->program);
+        text_write(writer, ",\n  ");
+        write_member(writer, "processId", report->process_id);
+        text_write(writer, ",\n  ");
+    }
+    text_write(writer, "\"runtime\": {\"kind\": \"");
     text_write(writer, report->kind);
     text_write(writer, "\", \"version\": ");
     write_string(writer, report->version);
@@ -89,11 +96,11 @@ static void write_denied(struct text_writer *writer, const HOSTMEM_STATISTICS *s
 
 static void write_commit(struct text_writer *writer, const struct report *report)
 {
-    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
     const struct member members[] = {
-        {"currentBytes", report->commit_bytes},
+        {"currentBytes", report->figures.commit_bytes},
         {"peakBytes", statistics->CommitPeakBytes},
-        {"osBytes", report->commit_os_bytes},
+        {"osBytes", report->figures.commit_os_bytes},
         /* With the heap blocks, which count against the limit too. */
         {"chargedBytes", statistics->ChargedCurrentBytes},
         {"chargedPeakBytes", statistics->ChargedPeakBytes},
@@ -110,14 +117,16 @@ static void write_commit(struct text_writer *writer, const struct report *report
     text_write(writer, "}");
 }
 
-void report_write_json(const struct report *report, struct text_writer *writer)
+static void write_members(const struct report *report, struct text_writer *writer)
 {
-    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
     write_runtime(writer, report);
     text_write(writer, ",\n  ");
     write_member(writer, "exitCode", report->exit_code);
     text_write(writer, ",\n  ");
     write_member(writer, "elapsedMilliseconds", report->milliseconds);
+    text_write(writer, ",\n  ");
+    write_member(writer, "figuresAgeMilliseconds", report->age_milliseconds);
     write_calls(writer, &statistics->Calls);
     write_commit(writer, report);
     WRITE_OBJECT(writer, "reserve", {"currentBytes", statistics->ReserveCurrentBytes},
@@ -125,7 +134,8 @@ void report_write_json(const struct report *report, struct text_writer *writer)
                  {"deniedCalls", statistics->DeniedReserve},
                  {"cushionBytes", statistics->CushionBytes});
     WRITE_OBJECT(writer, "regions", {"current", statistics->RegionsCurrent},
-                 {"peak", statistics->RegionsPeak}, {"writeWatch", report->write_watch_regions});
+                 {"peak", statistics->RegionsPeak},
+                 {"writeWatch", report->figures.write_watch_regions});
     WRITE_OBJECT(writer, "heap", {"currentBytes", statistics->HeapCurrentBytes},
                  {"peakBytes", statistics->HeapPeakBytes},
                  {"currentBlocks", statistics->HeapCurrentBlocks});
@@ -143,5 +153,21 @@ void report_write_json(const struct report *report, struct text_writer *writer)
     write_member(writer, "gcHeapHardLimitBytes", report->hard_limit);
     text_write(writer, ",\n  ");
     write_member(writer, "tableBytes", statistics->TableBytes);
+}
+
+void report_write_json(const struct report *report, const struct report *children, unsigned count,
+                       struct text_writer *writer)
+{
+    text_write(writer, "{\n  ");
+    write_members(report, writer);
+    if (report->program) {
+        text_write(writer, ",\n  \"children\": [");
+        for (unsigned i = 0; i < count; i++) {
+            text_write(writer, i > 0 ? ", {\n  " : "{\n  ");
+            write_members(&children[i], writer);
+            text_write(writer, "\n}");
+        }
+        text_write(writer, "]");
+    }
     text_write(writer, "\n}\n");
 }

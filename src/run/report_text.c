@@ -34,11 +34,11 @@ static void write_usage(struct text_writer *writer, const char *name, UINT64 cur
 
 static void write_memory(struct text_writer *writer, const struct report *report)
 {
-    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
     text_write(writer, "\n  ");
     text_write_padded(writer, "memory", LABEL);
     text_write(writer, "           now          peak\n");
-    write_usage(writer, "committed", report->commit_bytes, statistics->CommitPeakBytes);
+    write_usage(writer, "committed", report->figures.commit_bytes, statistics->CommitPeakBytes);
     write_usage(writer, "reserved", statistics->ReserveCurrentBytes, statistics->ReservePeakBytes);
     write_usage(writer, "heap", statistics->HeapCurrentBytes, statistics->HeapPeakBytes);
     text_write(writer, "  ");
@@ -52,11 +52,11 @@ static void write_memory(struct text_writer *writer, const struct report *report
     text_write_padded(writer, "hostmem's own tables", LABEL);
     write_bytes(writer, statistics->TableBytes, FIGURE);
     text_write(writer, "\n");
-    if (report->commit_bytes != report->commit_os_bytes) {
+    if (report->figures.commit_bytes != report->figures.commit_os_bytes) {
         text_write(writer, "  the system counts ");
-        text_write_count(writer, report->commit_os_bytes, 0);
+        text_write_count(writer, report->figures.commit_os_bytes, 0);
         text_write(writer, " committed bytes, hostmem ");
-        text_write_count(writer, report->commit_bytes, 0);
+        text_write_count(writer, report->figures.commit_bytes, 0);
         text_write(writer, ": the program was still running\n");
     }
 }
@@ -72,7 +72,7 @@ static void write_limit(struct text_writer *writer, const char *name, UINT64 byt
 /* Only what has to do with limits, and only if there are any. */
 static void write_limits(struct text_writer *writer, const struct report *report)
 {
-    const HOSTMEM_STATISTICS *statistics = &report->statistics;
+    const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
     if (!report->commit_limit && !report->reserve_limit) {
         return;
     }
@@ -103,9 +103,9 @@ static void write_faults(struct text_writer *writer, const struct report *report
         return;
     }
     text_write(writer, "\n  refused on purpose\n");
-    write_figure(writer, "task critical", report->statistics.FaultsTask);
-    write_figure(writer, "domain critical", report->statistics.FaultsAppDomain);
-    write_figure(writer, "process critical", report->statistics.FaultsProcess);
+    write_figure(writer, "task critical", report->figures.statistics.FaultsTask);
+    write_figure(writer, "domain critical", report->figures.statistics.FaultsAppDomain);
+    write_figure(writer, "process critical", report->figures.statistics.FaultsProcess);
 }
 
 static void write_calls(struct text_writer *writer, const HOSTMEM_STATISTICS *statistics)
@@ -149,8 +149,8 @@ static const char *protection_name(UINT32 protection)
 static void write_regions(struct text_writer *writer, const struct report *report)
 {
     text_write(writer, "\n  largest regions            size     committed  reserved as\n");
-    for (unsigned i = 0; i < report->largest_count; i++) {
-        const HOSTMEM_REGION *region = &report->largest[i];
+    for (unsigned i = 0; i < report->figures.largest_count; i++) {
+        const HOSTMEM_REGION *region = &report->figures.largest[i];
         text_write(writer, "  ");
         text_write_hex(writer, region->Base, 16);
         write_bytes(writer, region->Size, 13);
@@ -163,11 +163,23 @@ static void write_regions(struct text_writer *writer, const struct report *repor
     }
 }
 
+/* 5.0 and later are plain .NET. */
+static BOOL has_core_in_name(const struct report *report)
+{
+    return report->version[0] >= L'1' && report->version[0] <= L'4' && report->version[1] == L'.';
+}
+
 void report_write_text(const struct report *report, struct text_writer *writer)
 {
     text_write(writer, "\nhostmem: ");
-    text_write(writer, report->kind[0] == 'c' ? ".NET Core " : ".NET Framework ");
-    text_write_wide(writer, report->version);
+    if (report->program) {
+        text_write_wide(writer, path_name(report->program));
+        text_write(writer, " on ");
+    }
+    text_write(writer, report->kind[0] == 'f'     ? ".NET Framework "
+                       : has_core_in_name(report) ? ".NET Core "
+                                                  : ".NET ");
+    text_write_wide(writer, report->version[0] ? report->version : L"of unknown version");
     text_write(writer, ", exit code ");
     if (report->exit_code < 0x80000000u) {
         text_write_number(writer, report->exit_code);
@@ -177,9 +189,14 @@ void report_write_text(const struct report *report, struct text_writer *writer)
     text_write(writer, ", ");
     text_write_count(writer, report->milliseconds, 0);
     text_write(writer, " ms\n");
+    if (report->age_milliseconds) {
+        text_write(writer, "  There was no last word, as when it is killed: the figures are of ");
+        text_write_count(writer, report->age_milliseconds, 0);
+        text_write(writer, " ms earlier.\n");
+    }
     write_memory(writer, report);
     write_limits(writer, report);
     write_faults(writer, report);
-    write_calls(writer, &report->statistics);
+    write_calls(writer, &report->figures.statistics);
     write_regions(writer, report);
 }

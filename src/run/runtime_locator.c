@@ -128,6 +128,18 @@ static int locate_in_root(const WCHAR *root, struct runtime_location *location)
     return -1;
 }
 
+void runtime_of_executable(const WCHAR *program, struct runtime_location *location)
+{
+    WCHAR *runtime_config = path_with_extension(program, L".runtimeconfig.json");
+    struct version version = {5, 0, 0};
+    *location = (struct runtime_location){0};
+    if (path_exists(runtime_config)) {
+        location->runtime_config = runtime_config;
+        wanted_version(runtime_config, &version);
+    }
+    location->version = text_format(L"%u.%u", version.major, version.minor);
+}
+
 int runtime_locate(const WCHAR *folder, const WCHAR *program, struct runtime_location *location)
 {
     *location = (struct runtime_location){0};

@@ -23,6 +23,10 @@ struct runtime_location {
  * runtimeconfig.json names, or the highest of all. Returns -1, or the exit code after a message. */
 int runtime_locate(const WCHAR *folder, const WCHAR *program, struct runtime_location *location);
 
+/* What is known of the runtime of an executable before it runs: the runtimeconfig.json beside it, and
+ * the version that this names. Without one they are inside the executable: 5.0 or later. */
+void runtime_of_executable(const WCHAR *program, struct runtime_location *location);
+
 /* Whether the program's runtimeconfig.json has a setting whose name begins with `name`. */
 BOOL runtime_config_has(const struct runtime_location *location, const char *name);
 

@@ -32,44 +32,23 @@ BOOL start_limit_was_reached(const struct options *options, IHostMemoryManager *
 
 /* ---- Trying ---- */
 
-/* `argument` as a command line has it: in quotes, and before a quote every backslash twice. */
-static const WCHAR *quoted(const WCHAR *argument)
-{
-    const WCHAR *text = L"\"";
-    size_t backslashes = 0;
-    for (; *argument; argument++) {
-        if (*argument == L'"') {
-            for (; backslashes > 0; backslashes--) {
-                text = text_format(L"%ls\\", text);
-            }
-            text = text_format(L"%ls\\", text);
-        }
-        text = text_format(L"%ls%lc", text, *argument);
-        backslashes = *argument == L'\\' ? backslashes + 1 : 0;
-    }
-    for (; backslashes > 0; backslashes--) {
-        text = text_format(L"%ls\\", text);
-    }
-    return text_format(L"%ls\"", text);
-}
-
 /* This program with the same options; those behind them win. Only a trace is none to be taken. */
 static WCHAR *command_line(const struct options *options, UINT64 limit)
 {
     static WCHAR self[MAX_PATH];
     GetModuleFileNameW(NULL, self, MAX_PATH);
-    const WCHAR *line = quoted(self);
+    const WCHAR *line = text_quoted(self);
     for (int i = 0; i < options->option_count; i++) {
         if (wcsncmp(options->option_list[i], L"--trace", 7) == 0) {
             i += options->option_list[i][7] == 0; /* its value is the next one */
             continue;
         }
-        line = text_format(L"%ls %ls", line, quoted(options->option_list[i]));
+        line = text_format(L"%ls %ls", line, text_quoted(options->option_list[i]));
     }
     UINT64 emergency = options->emergency < limit ? options->emergency : limit;
     return text_format(L"%ls --start-only --report none --commit-limit %I64u "
                        L"--emergency %I64u %ls",
-                       line, limit, emergency, quoted(options->program));
+                       line, limit, emergency, text_quoted(options->program));
 }
 
 /* Whether the runtime starts with this limit; nothing that it says is shown. */

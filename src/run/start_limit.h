@@ -11,6 +11,10 @@
 
 #include "options.h"
 
+/* What hostfxr returns, and a program that starts its runtime itself, after it has printed why, when
+ * coreclr_initialize has failed. */
+#define CORECLR_INIT_FAILED 0x80008089u
+
 /* Whether the manager has refused the runtime anything for lack of budget. */
 BOOL start_limit_was_reached(const struct options *options, IHostMemoryManager *manager);
 

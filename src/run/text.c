@@ -59,6 +59,29 @@ int text_fail(const WCHAR *format, ...)
     return EXIT_CODE_USAGE;
 }
 
+const WCHAR *text_quoted(const WCHAR *argument)
+{
+    const WCHAR *text = L"\"";
+    size_t backslashes = 0;
+    if (*argument && !wcspbrk(argument, L" \t\"")) {
+        return argument;
+    }
+    for (; *argument; argument++) {
+        if (*argument == L'"') {
+            for (; backslashes > 0; backslashes--) {
+                text = text_format(L"%ls\\", text);
+            }
+            text = text_format(L"%ls\\", text);
+        }
+        text = text_format(L"%ls%lc", text, *argument);
+        backslashes = *argument == L'\\' ? backslashes + 1 : 0;
+    }
+    for (; backslashes > 0; backslashes--) {
+        text = text_format(L"%ls\\", text);
+    }
+    return text_format(L"%ls\"", text);
+}
+
 /* ---- Paths ---- */
 
 BOOL path_exists(const WCHAR *path)

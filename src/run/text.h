@@ -12,6 +12,10 @@
 WCHAR *text_format(const WCHAR *format, ...);
 char *text_utf8(const WCHAR *text);
 
+/* `argument` as a command line has it: in quotes if it needs them, and before a quote every backslash
+ * twice. */
+const WCHAR *text_quoted(const WCHAR *argument);
+
 BOOL path_exists(const WCHAR *path);
 WCHAR *path_full(const WCHAR *path);
 WCHAR *path_folder(const WCHAR *path);     /* without the last part and its backslash */

@@ -1,5 +1,5 @@
 # cmake -D COMMAND=... -D RUNTIME=... -D EXIT_CODE=... -D REPORT=... [-D EXPECT=...]
-#     [-D OUTPUT=...] [-D NO_REPORT=TRUE] -P check_report.cmake
+#     [-D OUTPUT=...] [-D NO_REPORT=TRUE] [-D NO_HEAP=TRUE] -P check_report.cmake
 #
 # Runs hostmem-run on a real runtime and checks the exit code and the JSON report.
 #
@@ -10,6 +10,7 @@
 # EXPECT     list of conditions: "key = value", "key > value", "key < value", where a key is
 #            calls.VirtualAlloc for instance and a value another key, a number or a word
 # OUTPUT     regular expression for what the program prints; optional
+# NO_HEAP    the runtime's native blocks are the C runtime's: from 5.0 on
 # NO_REPORT  the process is terminated: REPORT is left empty, and EXPECT does not apply
 
 if(NOT EXISTS ${RUNTIME})
@@ -54,12 +55,14 @@ list(APPEND EXPECT
     "commit.currentBytes = commit.osBytes"
     "commit.currentBytes > 0"
     "regions.current > 0"
-    "heap.currentBlocks > 0"
     "foreign.virtualFree = 0"
     "foreign.free = 0"
     "calls.CreateMalloc = 1"
     "calls.RegisterMemoryNotificationCallback = 1"
 )
+if(NOT NO_HEAP)
+    list(APPEND EXPECT "heap.currentBlocks > 0")
+endif()
 foreach(pair IN ITEMS "commit.currentBytes commit.peakBytes" "commit.peakBytes reserve.peakBytes"
     "reserve.currentBytes reserve.peakBytes" "regions.current regions.peak"
     "heap.currentBytes heap.peakBytes")

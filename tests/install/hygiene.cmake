@@ -32,9 +32,13 @@ hygiene_test(dll COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem.dll --def ${P
     --imports ${windows_dlls} --version ${PROJECT_VERSION} --vtables)
 hygiene_test(run COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem-run.exe --imports ${windows_dlls},hostmem.dll
     --version ${PROJECT_VERSION})
+hygiene_test(agent COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem-agent.dll
+    --def ${PROJECT_SOURCE_DIR}/src/agent/agent.def --imports ${windows_dlls},hostmem.dll
+    --version ${PROJECT_VERSION})
 hygiene_test(replay COMMAND ${prefix}/${CMAKE_INSTALL_BINDIR}/hostmem-replay.exe
     --imports ${windows_dlls},hostmem.dll --version ${PROJECT_VERSION})
-set_tests_properties(install.hygiene_dll install.hygiene_run install.hygiene_replay PROPERTIES FIXTURES_REQUIRED installed)
+set_tests_properties(install.hygiene_dll install.hygiene_run install.hygiene_agent
+    install.hygiene_replay PROPERTIES FIXTURES_REQUIRED installed)
 
 # ---- pe_check itself: a DLL that is fair, and the same with one fault each ----
 

@@ -30,6 +30,7 @@ class Linger
         int arrays = Fill(int.Parse(args[0]));
         int before = GC.CollectionCount(0);
         string collections = Collections();
+        Console.WriteLine("filled");
         Thread.Sleep(1000 * int.Parse(args[1]));
         int idle = GC.CollectionCount(0) - before;
         Console.WriteLine("{0} arrays, collections before {1}, after {2}, idle {3}", arrays,

@@ -86,6 +86,8 @@ void *InterlockedExchangePointer(void *volatile *target, void *value);
 #define IMAGE_DIRECTORY_ENTRY_COM_DESCRIPTOR 14
 #define IMAGE_FILE_MACHINE_I386 0x014c
 #define IMAGE_FILE_MACHINE_AMD64 0x8664
+#define IMAGE_FILE_EXECUTABLE_IMAGE 0x0002
+#define IMAGE_FILE_DLL 0x2000
 #define IMAGE_FILE_MACHINE_ARM64 0xAA64
 #define IMAGE_SNAP_BY_ORDINAL(ordinal) (((ordinal) >> 63) != 0)
 

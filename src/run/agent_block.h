@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The memory that hostmem-run shares with its agents: one block for the program that it runs, and one
+ * for each process that this starts, if these are to be bound too. A block says what the agent is to
+ * do, and what it knows. A process can end at any moment, and what it leaves is read then:
+ *
+ *     copies     written in turn, ten times a second or so; `sequence` is advanced when one is
+ *                complete, so copies[sequence & 1] always is
+ *     last       of the end of the process, when there is a last word; `ended` is set behind it
+ */
+#ifndef RUN_AGENT_BLOCK_H
+#define RUN_AGENT_BLOCK_H
+
+#include <hostmem/hostmem.h>
+
+#include "figures.h"
+
+#define AGENT_DLL L"hostmem-agent.dll"
+#define AGENT_START                                                                                \
+    "hostmem_agent_start" /* a thread function; its argument is the board's handle */
+
+#define AGENT_PATH 1024    /* UTF-16 units */
+#define AGENT_PROCESSES 64 /* later ones are not bound */
+
+/* How far the agent came; what `error` is of when it came no further. */
+enum agent_step {
+    AGENT_NOT_RUN,
+    AGENT_CREATES_MANAGER,
+    AGENT_BINDS_CHILDREN,
+    AGENT_OPENS_TRACE,
+    AGENT_BINDS,
+    AGENT_RUNS
+};
+
+struct agent_block {
+    DWORD process_id; /* whose block it is */
+
+    /* What the agent is to do. */
+    HOSTMEM_OPTIONS limits;
+    HOSTMEM_FAULTS faults; /* Size 0: none */
+    WCHAR trace_file[AGENT_PATH];
+
+    /* What came of it. */
+    volatile LONG step; /* enum agent_step */
+    volatile HRESULT error;
+
+    WCHAR program[AGENT_PATH];
+    UINT64 started_ticks; /* GetTickCount64 */
+
+    /* The runtime. S_FALSE: none was loaded; else what the binding returned. */
+    volatile HRESULT bound;
+    WCHAR runtime_version[32]; /* empty: unknown */
+    WCHAR runtime_path[AGENT_PATH];
+
+    volatile LONG sequence; /* 0: nothing was taken */
+    struct figures copies[2];
+    struct figures last;
+    DWORD exit_code;
+    volatile LONG ended;
+    UINT64 trace_missing; /* calls */
+};
+
+struct agent_board {
+    BOOL bind_children;
+    volatile LONG count; /* blocks that were taken; more than there are if there were too few */
+    struct agent_block blocks[AGENT_PROCESSES];
+};
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The program is started suspended, is given the agent, and runs; meanwhile we wait. What the agent
+ * knows lies in memory that both have, so it is there when the program has ended in any way.
+ *
+ * The program is in a job object that ends it when we are gone, with everything that it started:
+ * nobody is left to report it. When the program has ended by itself, what it started may live on.
+ */
+#include "child_host.h"
+#include "agent_block.h"
+#include "gc_settings.h"
+#include "inject.h"
+#include "new_manager.h"
+#include "report.h"
+#include "start_limit.h"
+#include "text.h"
+
+#include <wchar.h>
+
+/* ---- The settings ---- */
+
+/* An executable finds its runtime by DOTNET_ROOT. What is no installation cannot be meant. */
+static void name_runtime_folder(const struct options *options)
+{
+    if (path_exists(text_format(L"%ls\\host\\fxr", options->runtime))) {
+        SetEnvironmentVariableW(L"DOTNET_ROOT", options->runtime);
+    }
+}
+
+static struct agent_board *create_board(const struct options *options, HANDLE *mapping)
+{
+    *mapping = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0,
+                                  sizeof(struct agent_board), NULL);
+    struct agent_board *board =
+        *mapping ? MapViewOfFile(*mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*board)) : NULL;
+    if (board) {
+        struct agent_block *block = &board->blocks[0];
+        board->bind_children = options->bind_children;
+        board->count = 1;
+        block->limits = new_manager_limits(options);
+        block->faults = options->faults;
+        block->bound = S_FALSE;
+        if (options->trace_file) {
+            wcsncpy(block->trace_file, options->trace_file, AGENT_PATH - 1);
+        }
+    }
+    return board;
+}
+
+static WCHAR *command_line(const struct options *options)
+{
+    const WCHAR *line = text_quoted(options->program);
+    for (int i = 0; i < options->argument_count; i++) {
+        line = text_format(L"%ls %ls", line, text_quoted(options->arguments[i]));
+    }
+    return text_format(L"%ls", line);
+}
+
+/* ---- The process ---- */
+
+/* Ctrl+C is for the program, which gets it too; we stay for its report. */
+static BOOL WINAPI ignore_signal(DWORD signal)
+{
+    return signal == CTRL_C_EVENT || signal == CTRL_BREAK_EVENT;
+}
+
+static void set_job_flags(HANDLE job, DWORD flags)
+{
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {.BasicLimitInformation.LimitFlags = flags};
+    SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits));
+}
+
+static DWORD start_suspended(const struct options *options, PROCESS_INFORMATION *process)
+{
+    STARTUPINFOW startup = {
+        .cb = sizeof(startup),
+        .dwFlags = STARTF_USESTDHANDLES,
+        .hStdInput = GetStdHandle(STD_INPUT_HANDLE),
+        .hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE),
+        .hStdError = GetStdHandle(STD_ERROR_HANDLE),
+    };
+    SetConsoleCtrlHandler(ignore_signal, TRUE);
+    return CreateProcessW(options->program, command_line(options), NULL, NULL, TRUE,
+                          CREATE_SUSPENDED, NULL, NULL, &startup, process)
+               ? ERROR_SUCCESS
+               : GetLastError();
+}
+
+/* Why the agent cannot do its work, or -1. */
+static int check_agent(const struct options *options, const struct agent_block *block,
+                       HANDLE process, DWORD error)
+{
+    DWORD exit_code = 0;
+    /* The loader ends a process that lacks a DLL for instance. */
+    if (error != ERROR_SUCCESS && WaitForSingleObject(process, 1000) == WAIT_OBJECT_0) {
+        GetExitCodeProcess(process, &exit_code);
+        return text_fail(L"%ls cannot be started: it ended with 0x%08lx", options->program,
+                         exit_code);
+    }
+    if (error == ERROR_ACCESS_DENIED) {
+        return text_fail(L"%ls lets nobody in: it is a protected process", options->program);
+    }
+    if (error != ERROR_SUCCESS) {
+        return text_fail(L"hostmem cannot be put into %ls: error %lu", options->program, error);
+    }
+    switch (block->step) {
+    case AGENT_RUNS:
+        return -1;
+    case AGENT_CREATES_MANAGER:
+        return text_fail(L"the memory manager cannot be made: 0x%08lx", block->error);
+    case AGENT_BINDS_CHILDREN:
+        return text_fail(L"--children bind is not possible on this system: 0x%08lx", block->error);
+    case AGENT_OPENS_TRACE:
+        return text_fail(L"cannot write the trace to %ls: error %lu", options->trace_file,
+                         HRESULT_CODE(block->error));
+    default:
+        return text_fail(L"cannot bind %ls: 0x%08lx", options->program, block->error);
+    }
+}
+
+/* From its first instruction to its end. Returns -1 and the exit code, or that after a message. */
+static int run_to_end(const struct options *options, struct agent_block *block, HANDLE mapping,
+                      DWORD *exit_code)
+{
+    PROCESS_INFORMATION process;
+    DWORD error = start_suspended(options, &process);
+    if (error != ERROR_SUCCESS) {
+        return text_fail(L"%ls cannot be started: error %lu", options->program, error);
+    }
+    HANDLE job = CreateJobObjectW(NULL, NULL);
+    set_job_flags(job, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE);
+    AssignProcessToJobObject(job, process.hProcess);
+    block->process_id = process.dwProcessId;
+    int result =
+        check_agent(options, block, process.hProcess, inject_agent(process.hProcess, mapping));
+    if (result < 0) {
+        ResumeThread(process.hThread);
+    } else {
+        TerminateProcess(process.hProcess, EXIT_CODE_USAGE);
+    }
+    WaitForSingleObject(process.hProcess, INFINITE);
+    GetExitCodeProcess(process.hProcess, exit_code);
+    set_job_flags(job, 0);
+    CloseHandle(job);
+    CloseHandle(process.hThread);
+    CloseHandle(process.hProcess);
+    return result;
+}
+
+/* ---- What is said of it ---- */
+
+static struct report report_of(const struct agent_block *block)
+{
+    const struct figures *figures =
+        block->ended ? &block->last : &block->copies[block->sequence & 1];
+    UINT64 age = block->ended ? 0 : GetTickCount64() - figures->ticks;
+    return (struct report){
+        .program = block->program,
+        .process_id = block->process_id,
+        .kind = "coreclr",
+        .version = block->runtime_version,
+        .path = block->runtime_path,
+        .started_by = "executable",
+        .exit_code = block->ended ? block->exit_code : STILL_ACTIVE,
+        .milliseconds = figures->ticks - block->started_ticks,
+        .age_milliseconds = block->ended || age ? age : 1,
+        .figures = *figures,
+    };
+}
+
+/* Of every process that ran .NET. Returns how many there were. */
+static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
+{
+    static struct report reports[AGENT_PROCESSES];
+    unsigned count = 0;
+    for (LONG i = 0; i < board->count && i < AGENT_PROCESSES; i++) {
+        if (board->blocks[i].bound == S_OK) {
+            reports[count] = report_of(&board->blocks[i]);
+            if (i == 0) {
+                reports[count].exit_code =
+                    exit_code; /* seen from outside, it is right in any case */
+            }
+            count++;
+        }
+    }
+    if (count > 0) {
+        report_write_processes(reports, count);
+    }
+    return count;
+}
+
+/* What is to be said when the program has ended. Returns the exit code. */
+static int conclude(const struct options *options, const struct agent_board *board, DWORD exit_code)
+{
+    const struct agent_block *block = &board->blocks[0];
+    const WCHAR *name = path_name(options->program);
+    if (FAILED(block->bound)) {
+        text_fail(L"the runtime that %ls loaded cannot be bound: 0x%08lx", name, block->bound);
+    } else if (exit_code == CORECLR_INIT_FAILED && options->commit_limit) {
+        return text_fail(L"the runtime in %ls does not start with --commit-limit %I64u", name,
+                         options->commit_limit);
+    } else if (write_reports(board, exit_code) == 0) {
+        text_fail(L"%ls ended with %ls and never loaded a .NET runtime", name,
+                  text_format(exit_code < 0x80000000u ? L"%lu" : L"0x%08lx", exit_code));
+    }
+    if (block->trace_missing) {
+        text_fail(L"calls that the trace lacks: %I64u", block->trace_missing);
+    }
+    return (int)exit_code;
+}
+
+int child_host_run(const struct options *options)
+{
+    HANDLE mapping;
+    struct agent_board *board = create_board(options, &mapping);
+    if (!board) {
+        return text_fail(L"out of memory");
+    }
+    int result = report_prepare(options, NULL);
+    if (result < 0) {
+        struct runtime_location location;
+        DWORD exit_code = 0;
+        name_runtime_folder(options);
+        runtime_of_executable(options->program, &location);
+        report_hard_limit(gc_settings_apply(options, &location));
+        result = run_to_end(options, &board->blocks[0], mapping, &exit_code);
+        if (result < 0) {
+            result = conclude(options, board, exit_code);
+        }
+    }
+    UnmapViewOfFile(board);
+    CloseHandle(mapping);
+    return result;
+}

@@ -1,0 +1,157 @@
+# Executables that start their runtime themselves.
+set(HOSTMEM_DOTNET_10_SINGLE ${HOSTMEM_DEPS}/dotnet-10-single CACHE PATH
+    "A single-file program of .NET 10 for Windows x64: dist/azmcp.exe")
+set(single ${HOSTMEM_DOTNET_10_SINGLE}/dist/azmcp.exe)
+
+# ---- Single-file: the runtime is in the executable ----
+
+math(EXPR MiB_3 "3 * ${MiB}")
+clr_test(10.version RUNTIME ${HOSTMEM_DOTNET_10_SINGLE} PROGRAM ${single} EXIT_CODE 0 NO_HEAP
+    ARGUMENTS --version
+    OUTPUT "^2\\.0\\.5"
+    EXPECT "runtime.kind = coreclr" "runtime.version = 10.0.9" "runtime.startedBy = executable"
+        "figuresAgeMilliseconds = 0" "calls.VirtualAlloc > 300"
+        "reserve.peakBytes > ${MiB_4096}"
+)
+clr_test(10.tools_list RUNTIME ${HOSTMEM_DOTNET_10_SINGLE} PROGRAM ${single} EXIT_CODE 0 NO_HEAP
+    ARGUMENTS tools list
+    OUTPUT "\"status\": 200,.*\"duration\": [0-9]+[^}]*}"
+    EXPECT "calls.VirtualAlloc > 2000" "commit.peakBytes > ${MiB_3}" "commit.peakBytes < ${MiB_200}"
+)
+clr_test(10.tools_list_in_32M RUNTIME ${HOSTMEM_DOTNET_10_SINGLE} PROGRAM ${single} EXIT_CODE 0
+    NO_HEAP
+    OPTIONS --commit-limit 32M
+    ARGUMENTS tools list
+    OUTPUT "\"status\": 200,.*\"duration\": [0-9]+[^}]*}"
+    EXPECT "calls.VirtualAlloc > 2000" "commit.chargedPeakBytes <= commit.limitBytes"
+        "commit.peakBytes > ${MiB_3}" "commit.deniedCalls.process = 0"
+        "reserve.peakBytes < ${MiB_4096}"
+)
+clr_error_test(single_in_1M "the runtime in azmcp.exe does not start with --commit-limit 1048576"
+    --commit-limit 1M ${single} --version)
+
+# ---- Started by hostfxr, as the SDK's apphost does ----
+
+add_executable(apphost apphost.c)
+target_link_libraries(apphost PRIVATE hostmem_build)
+target_link_options(apphost PRIVATE -municode)
+
+set(executables ${CMAKE_CURRENT_BINARY_DIR}/executables)
+foreach(program IN ITEMS args churn exit failfast linger spawn throw)
+    file(WRITE ${executables}/${program}.runtimeconfig.json [[
+{
+  "runtimeOptions": {
+    "framework": { "name": "Microsoft.NETCore.App", "version": "3.1.0" }
+  }
+}
+]])
+    add_custom_command(OUTPUT ${executables}/${program}.exe
+        COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:apphost> ${executables}/${program}.exe
+        COMMAND ${CMAKE_COMMAND} -E copy ${managed}/${program}.exe ${executables}/${program}.dll
+        DEPENDS apphost ${managed}/${program}.exe managed_${program}
+    )
+    list(APPEND executable_programs ${executables}/${program}.exe)
+endforeach()
+# hostmem.dll is not beside this one.
+add_custom_command(OUTPUT ${executables}/lacks_a_dll.exe
+    COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:hostmem-run> ${executables}/lacks_a_dll.exe
+    DEPENDS hostmem-run
+)
+list(APPEND executable_programs ${executables}/lacks_a_dll.exe)
+add_custom_target(managed_executables ALL DEPENDS ${executable_programs})
+
+# apphost_test(<name> <program> ...): the rest as clr_test.
+function(apphost_test name program)
+    clr_test(apphost.${name} RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${executables}/${program}.exe
+        ${ARGN})
+endfunction()
+
+apphost_test(args args EXIT_CODE 2 ARGUMENTS a "b c"
+    OUTPUT "\\[a\\].*\\[b c\\]"
+    EXPECT "runtime.kind = coreclr" "runtime.version = 3.1.2" "runtime.startedBy = executable"
+        "figuresAgeMilliseconds = 0"
+)
+apphost_test(churn churn EXIT_CODE 42
+    OUTPUT "allocated 128000 KiB, kept 12288 KiB"
+    EXPECT "calls.VirtualAlloc > 1000" "calls.Alloc > 3000" "commit.peakBytes > ${MiB_12}"
+)
+apphost_test(churn_in_24M churn EXIT_CODE 42 OPTIONS --commit-limit 24M
+    EXPECT "commit.chargedPeakBytes <= commit.limitBytes" "commit.deniedCalls.process = 0"
+        "gcHeapHardLimitBytes = commit.limitBytes"
+)
+apphost_test(gc_server churn EXIT_CODE 42 OPTIONS --gc server
+    EXPECT "reserve.peakBytes > ${MiB_4096}")
+apphost_test(exit exit EXIT_CODE 7 EXPECT "figuresAgeMilliseconds = 0")
+apphost_test(throw throw EXIT_CODE 3762504530 EXPECT "figuresAgeMilliseconds = 0")
+# Nobody is called when a process is terminated; what was known before is reported.
+apphost_test(failfast failfast EXIT_CODE ${fail_fast} OUTPUT "failing fast"
+    EXPECT "figuresAgeMilliseconds > 0" "calls.VirtualAlloc > 3")
+apphost_test(every_fault churn EXIT_CODE 3762504530 OPTIONS --fault level=task,rate=1/1,skip=99
+    EXPECT "faults.task > 0")
+clr_error_test(apphost_in_1M "the runtime in args.exe does not start with --commit-limit 1048576"
+    --runtime ${HOSTMEM_DOTNET_31} --commit-limit 1M ${executables}/args.exe)
+
+# What a program starts: an executable like itself, and through it a native one.
+apphost_test(children_ignored spawn EXIT_CODE 12
+    ARGUMENTS ${executables}/args.exe one two
+    OUTPUT "\\[one\\].*\\[two\\]"
+    EXPECT "children = []"
+)
+apphost_test(children_bound spawn EXIT_CODE 22 OPTIONS --children bind --commit-limit 64M
+    ARGUMENTS ${executables}/spawn.exe ${executables}/args.exe one two
+    OUTPUT "\\[one\\].*\\[two\\]"
+    EXPECT "children.0.exitCode = 12" "children.1.exitCode = 2" "children.1.runtime.version = 3.1.2"
+        "children.1.commit.limitBytes = commit.limitBytes"
+        "children.1.commit.currentBytes = children.1.commit.osBytes"
+        "children.1.calls.VirtualAlloc > 50" "children.0.calls.VirtualAlloc > 50"
+)
+trace_test(apphost.churn RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${executables}/churn.exe)
+clr_error_test(trace_of_an_executable "cannot write the trace to .*no.such.folder: error 3"
+    --runtime ${HOSTMEM_DOTNET_31} --trace ${CMAKE_CURRENT_BINARY_DIR}/no/such/folder
+    ${executables}/args.exe)
+
+# ---- What is left behind ----
+
+set(run_folder ${PROJECT_SOURCE_DIR}/src/run)
+add_executable(test_child_runs test_child_runs.c
+    ${run_folder}/child_host.c
+    ${run_folder}/fault_option.c
+    ${run_folder}/figures.c
+    ${run_folder}/gc_settings.c
+    ${run_folder}/inject.c
+    ${run_folder}/new_manager.c
+    ${run_folder}/options.c
+    ${run_folder}/pe_file.c
+    ${run_folder}/report.c
+    ${run_folder}/report_json.c
+    ${run_folder}/report_text.c
+    ${run_folder}/runtime_locator.c
+    ${run_folder}/text.c
+)
+target_include_directories(test_child_runs PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_compile_definitions(test_child_runs PRIVATE HOSTMEM_VERSION="${PROJECT_VERSION}")
+target_link_libraries(test_child_runs PRIVATE hostmem_build contract hostmem::hostmem)
+add_dependencies(test_child_runs hostmem-run managed_executables)
+add_test(NAME clr.child_runs COMMAND test_child_runs $<IF:$<CONFIG:Release>,50,5> $<TARGET_FILE:hostmem-run>
+    ${executables}/args.exe ${executables}/linger.exe ${HOSTMEM_DOTNET_31})
+set_tests_properties(clr.child_runs PROPERTIES LABELS clr TIMEOUT 300)
+if(NOT EXISTS ${HOSTMEM_DOTNET_31})
+    set_tests_properties(clr.child_runs PROPERTIES DISABLED TRUE)
+endif()
+
+# ---- What cannot work ----
+
+clr_error_test(executable_of_another_processor ".*x86.exe is for x86, this hostmem-run for x64"
+    ${CMAKE_CURRENT_BINARY_DIR}/x86/x86.exe)
+clr_error_test(executable_that_lacks_a_dll
+    ".*lacks_a_dll.exe cannot be started: it ended with 0xc0000135" ${executables}/lacks_a_dll.exe)
+clr_error_test(start_only_of_an_executable ".*args.exe starts its runtime itself: --start-only is for"
+    --start-only ${executables}/args.exe)
+clr_error_test(children_of_a_dll "--children bind is for an executable" --children bind
+    ${managed}/args.exe)
+clr_error_test(children_kind "--children all: use bind or ignore" --children all x.dll)
+# A native program has a console and an exit code like any other, and then one line.
+add_test(NAME clr.error.native_program COMMAND ${run} $<TARGET_FILE:hostmem-run> --version)
+set_tests_properties(clr.error.native_program PROPERTIES LABELS clr TIMEOUT 60
+    PASS_REGULAR_EXPRESSION
+    "hostmem-run [0-9.]+\r?\n.*hostmem-run: hostmem-run.exe ended with 0 and never loaded a .NET runtime")
