@@ -23,6 +23,8 @@ static void give_back(SIZE_T bytes)
     }
 }
 
+/* The manager passes on what is in no region of its own; so the call is seen, counted and traced as
+ * all others are. */
 BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, void **memory)
 {
     SIZE_T added;
@@ -30,16 +32,19 @@ BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, vo
         !section_table_commit_begin(address, size, &added)) {
         return FALSE;
     }
-    *memory = NULL;
-    if (take(added, critical_level_of_pages(address, size, type, protect))) {
-        *memory = original.VirtualAlloc(address, size, type, protect);
-        if (!*memory) {
-            DWORD error = GetLastError();
-            give_back(added);
-            SetLastError(error);
-        }
+    EMemoryCriticalLevel level = critical_level_of_pages(address, size, type, protect);
+    BOOL taken = take(added, level);
+    BOOL done = taken && IHostMemoryManager_VirtualAlloc(targets.manager, address, size, type,
+                                                         protect, level, memory) == S_OK;
+    if (!done) {
+        *memory = NULL;
     }
-    section_table_commit_end(address, size, *memory != NULL);
+    if (taken && !done) {
+        DWORD error = GetLastError();
+        give_back(added);
+        SetLastError(error);
+    }
+    section_table_commit_end(address, size, done);
     return TRUE;
 }
 

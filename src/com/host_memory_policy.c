@@ -166,7 +166,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_policy_TakeCommit(IHostMemoryPolicy
     if (bytes > SIZE_MAX) {
         return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
     }
-    os_error error = request_begin(&request, manager, level, FAULT_PAGES, (size_t)bytes);
+    os_error error = request_begin(&request, manager, level, FAULT_NOTHING, (size_t)bytes);
     if (error == OS_OK) {
         do {
             error = budget_take(&manager->memory.budget, 0, (size_t)bytes, request.level);
