@@ -38,9 +38,12 @@ static void take_regions(IHostMemoryStatistics *source, struct figures *figures)
 void figures_take(IHostMemoryStatistics *source, struct figures *figures)
 {
     *figures = (struct figures){.ticks = GetTickCount64(),
-                                .statistics = {.Size = sizeof(figures->statistics)}};
+                                .statistics = {.Size = sizeof(figures->statistics)},
+                                .binding = {.Size = sizeof(figures->binding)}};
     /* First: other threads may be at work, and what is measured is below a peak that is read later. */
     IHostMemoryStatistics_MeasureCommit(source, &figures->commit_bytes, &figures->commit_os_bytes);
     IHostMemoryStatistics_GetStatistics(source, &figures->statistics);
     take_regions(source, figures);
+    HostMemGetBinding(&figures->binding);
+    HostMemGetDoors(0, FIGURES_DOORS, figures->doors, &figures->door_count);
 }

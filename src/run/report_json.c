@@ -101,7 +101,7 @@ static void write_commit(struct text_writer *writer, const struct report *report
         {"currentBytes", report->figures.commit_bytes},
         {"peakBytes", statistics->CommitPeakBytes},
         {"osBytes", report->figures.commit_os_bytes},
-        /* With the heap blocks, which count against the limit too. */
+        /* With heap blocks and sections, which count against the limit too. */
         {"chargedBytes", statistics->ChargedCurrentBytes},
         {"chargedPeakBytes", statistics->ChargedPeakBytes},
         {"limitBytes", report->commit_limit},
@@ -115,6 +115,27 @@ static void write_commit(struct text_writer *writer, const struct report *report
     }
     write_denied(writer, statistics);
     text_write(writer, "}");
+}
+
+static void write_doors(struct text_writer *writer, const struct figures *figures)
+{
+    static const char *const kinds[] = {"import", "delayLoaded", "lookedUp"};
+    static const char *const states[] = {"bound", "passedOn", "unknown"};
+    const HOSTMEM_BINDING *binding = &figures->binding;
+    WRITE_OBJECT(writer, "doors", {"bound", binding->BoundDoors},
+                 {"passedOn", binding->PassedOnDoors}, {"unknown", binding->UnknownDoors});
+    text_write(writer, ",\n  \"doorList\": [");
+    for (UINT32 i = 0; i < figures->door_count; i++) {
+        const HOSTMEM_DOOR *door = &figures->doors[i];
+        text_write(writer, i > 0 ? ", {\"name\": \"" : "{\"name\": \"");
+        text_write(writer, door->Name);
+        text_write(writer, "\", \"kind\": \"");
+        text_write(writer, kinds[door->Kind]);
+        text_write(writer, "\", \"state\": \"");
+        text_write(writer, states[door->State]);
+        text_write(writer, "\"}");
+    }
+    text_write(writer, "]");
 }
 
 static void write_members(const struct report *report, struct text_writer *writer)
@@ -143,6 +164,8 @@ static void write_members(const struct report *report, struct text_writer *write
                  {"free", statistics->ForeignFree});
     WRITE_OBJECT(writer, "views", {"current", statistics->ViewsCurrent},
                  {"currentBytes", statistics->ViewsCurrentBytes});
+    WRITE_OBJECT(writer, "sections", {"currentBytes", statistics->ForeignCommitCurrentBytes},
+                 {"peakBytes", statistics->ForeignCommitPeakBytes});
     WRITE_OBJECT(writer, "notifications", {"low", statistics->NotificationsLow},
                  {"neutral", statistics->NotificationsNeutral},
                  {"high", statistics->NotificationsHigh});
@@ -153,6 +176,7 @@ static void write_members(const struct report *report, struct text_writer *write
     write_member(writer, "gcHeapHardLimitBytes", report->hard_limit);
     text_write(writer, ",\n  ");
     write_member(writer, "tableBytes", statistics->TableBytes);
+    write_doors(writer, &report->figures);
 }
 
 void report_write_json(const struct report *report, const struct report *children, unsigned count,

@@ -41,6 +41,10 @@ static void write_memory(struct text_writer *writer, const struct report *report
     write_usage(writer, "committed", report->figures.commit_bytes, statistics->CommitPeakBytes);
     write_usage(writer, "reserved", statistics->ReserveCurrentBytes, statistics->ReservePeakBytes);
     write_usage(writer, "heap", statistics->HeapCurrentBytes, statistics->HeapPeakBytes);
+    if (statistics->ForeignCommitPeakBytes) {
+        write_usage(writer, "sections", statistics->ForeignCommitCurrentBytes,
+                    statistics->ForeignCommitPeakBytes);
+    }
     text_write(writer, "  ");
     text_write_padded(writer, "regions", LABEL);
     text_write_count(writer, statistics->RegionsCurrent, FIGURE);
@@ -126,6 +130,25 @@ static void write_calls(struct text_writer *writer, const HOSTMEM_STATISTICS *st
     write_figure(writer, "Free of other memory", statistics->ForeignFree);
 }
 
+/* What is unknown by its name: it may be a way around the manager. */
+static void write_doors(struct text_writer *writer, const struct figures *figures)
+{
+    if (!figures->binding.Runtime) {
+        return;
+    }
+    text_write(writer, "\n  functions for memory that the runtime can reach\n");
+    write_figure(writer, "bound", figures->binding.BoundDoors);
+    write_figure(writer, "passed on", figures->binding.PassedOnDoors);
+    write_figure(writer, "unknown", figures->binding.UnknownDoors);
+    for (UINT32 i = 0; i < figures->door_count; i++) {
+        if (figures->doors[i].State == HOSTMEM_DOOR_UNKNOWN) {
+            text_write(writer, "    ");
+            text_write(writer, figures->doors[i].Name);
+            text_write(writer, "\n");
+        }
+    }
+}
+
 static const char *protection_name(UINT32 protection)
 {
     switch (protection & 0xff) {
@@ -198,5 +221,6 @@ void report_write_text(const struct report *report, struct text_writer *writer)
     write_limits(writer, report);
     write_faults(writer, report);
     write_calls(writer, &report->figures.statistics);
+    write_doors(writer, &report->figures);
     write_regions(writer, report);
 }
