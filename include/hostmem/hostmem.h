@@ -93,6 +93,20 @@ HRESULT __cdecl HostMemCreateHostControl(IHostMemoryManager *manager, IHostContr
  * or what CreateMalloc or VirtualProtect returned; E_FAIL for a success that is not S_OK. */
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime);
 
+/* Flags for HostMemSetBindingFlags. */
+#define HOSTMEM_BIND_CRT_HEAP                                                                      \
+    1u /* malloc, calloc, realloc, free and their kind, as the module imports them from the        \
+        * universal C runtime, lead to the manager's heap as well: from .NET 5 on most of the      \
+        * runtime's small blocks are there. A block that comes from elsewhere is freed where it    \
+        * came from. A block that leaves the module must come back to be freed, which runtimes see \
+        * to and programs with native code in the same executable may not: off by default. Left    \
+        * alone in a module that imports functions for such blocks that have no counterpart here,  \
+        * _expand for instance. */
+
+/* What the bindings to come do besides. S_OK · E_INVALIDARG: unknown flags ·
+ * HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED): a runtime is bound already, or waited for. */
+HRESULT __cdecl HostMemSetBindingFlags(UINT32 flags);
+
 /* The same for a runtime that is not loaded yet, and will be by hostfxr, nethost or whoever: it is
  * bound when the loader has mapped it and before any of its code has run. If it is loaded already,
  * the call is a HostMemBindRuntime.

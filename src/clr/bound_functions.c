@@ -25,7 +25,7 @@ static const WCHAR *const system_dll_names[] = {L"kernel32.dll", L"kernelbase.dl
 #define WIN32_DLLS 2
 static HMODULE system_dlls[SYSTEM_DLLS];
 
-enum group { PAGES, HEAP, NOTIFICATIONS, LATER };
+enum group { PAGES, HEAP, CRT, NOTIFICATIONS, LATER };
 
 static FARPROC WINAPI bound_GetProcAddress(HMODULE module, const char *name);
 
@@ -51,7 +51,7 @@ HRESULT bound_functions_set_targets(const struct bound_targets *new_targets)
     for (size_t i = 0; i < FUNCTION_COUNT; i++) {
         import_function function =
             (import_function)GetProcAddress(system_dlls[0], functions[i].name);
-        if (!function && functions[i].group != LATER) {
+        if (!function && functions[i].group != LATER && functions[i].group != CRT) {
             return HRESULT_FROM_WIN32(ERROR_PROC_NOT_FOUND);
         }
         memcpy(functions[i].original, &function, sizeof(function));
@@ -74,7 +74,30 @@ static const struct bound_function *find(const char *name)
 static BOOL is_bound(const struct bound_function *function)
 {
     return function && (function->group != HEAP || targets.heap) &&
+           (function->group != CRT || (targets.heap && targets.crt_heap)) &&
            (function->group != NOTIFICATIONS || targets.notifications);
+}
+
+/* Whether the C runtime's function is given blocks, none of which can then be the manager's. */
+static BOOL takes_crt_block(const char *name)
+{
+    static const char *const names[] = {
+        "_aligned_msize",   "_aligned_offset_realloc", "_aligned_offset_recalloc",
+        "_aligned_realloc", "_aligned_recalloc",       "_expand",
+        "_msize_base",      "_realloc_base",           "_recalloc",
+        "_recalloc_base",
+    };
+    for (size_t i = 0; targets.crt_heap && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+void bound_functions_leave_crt_heap(void)
+{
+    targets.crt_heap = FALSE;
 }
 
 import_function bound_functions_choose(const struct import *import, void *context)
@@ -83,6 +106,7 @@ import_function bound_functions_choose(const struct import *import, void *contex
     const struct bound_function *function = find(import->name);
     if (!is_bound(function)) {
         memory_doors_note(import->name, import->kind, FALSE);
+        choice->crt_incomplete |= takes_crt_block(import->name);
         return NULL;
     }
     memory_doors_note(import->name, import->kind, TRUE);

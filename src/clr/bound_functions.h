@@ -18,6 +18,7 @@ struct bound_targets {
     IHostMalloc *heap;         /* NULL leaves the heap functions alone */
     IHostMallocBlocks *blocks; /* of `heap` */
     IHostMemoryPolicy *policy; /* NULL: the manager has no limits to ask for */
+    BOOL crt_heap;             /* malloc and its kind lead to `heap` as well */
     BOOL notifications;        /* FALSE leaves the memory resource notifications alone */
 };
 
@@ -29,7 +30,12 @@ HRESULT bound_functions_set_targets(const struct bound_targets *targets);
  * memory of others. `context` points to a struct bound_choice. */
 struct bound_choice {
     BOOL virtual_alloc_found;
+    BOOL
+        crt_incomplete; /* the module has functions for blocks of malloc that have no counterpart */
 };
 import_function bound_functions_choose(const struct import *import, void *context);
+
+/* Choose again without malloc and its kind. */
+void bound_functions_leave_crt_heap(void);
 
 #endif

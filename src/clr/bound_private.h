@@ -8,6 +8,9 @@
 
 #include "bound_functions.h"
 
+#include <malloc.h>
+#include <stdlib.h>
+
 /* X(name, type, group): every function that takes the place of an import. The functions of LATER
  * are not in every Windows, and the headers do not declare them for all; who imports them or asks
  * for them by name has them. */
@@ -32,6 +35,15 @@
     X(HeapFree, __typeof__(&HeapFree), HEAP)                                                       \
     X(HeapSize, __typeof__(&HeapSize), HEAP)                                                       \
     X(HeapValidate, __typeof__(&HeapValidate), HEAP)                                               \
+    X(malloc, __typeof__(&malloc), CRT)                                                            \
+    X(calloc, __typeof__(&calloc), CRT)                                                            \
+    X(_calloc_base, __typeof__(&calloc), CRT)                                                      \
+    X(realloc, __typeof__(&realloc), CRT)                                                          \
+    X(free, __typeof__(&free), CRT)                                                                \
+    X(_free_base, __typeof__(&free), CRT)                                                          \
+    X(_msize, __typeof__(&_msize), CRT)                                                            \
+    X(_aligned_malloc, __typeof__(&_aligned_malloc), CRT)                                          \
+    X(_aligned_free, __typeof__(&_aligned_free), CRT)                                              \
     X(GlobalMemoryStatusEx, __typeof__(&GlobalMemoryStatusEx), PAGES)                              \
     X(CreateMemoryResourceNotification, __typeof__(&CreateMemoryResourceNotification),             \
       NOTIFICATIONS)                                                                               \
@@ -102,6 +114,17 @@ BOOL WINAPI bound_HeapFree(HANDLE, DWORD, void *);
 SIZE_T WINAPI bound_HeapSize(HANDLE, DWORD, const void *);
 BOOL WINAPI bound_HeapValidate(HANDLE, DWORD, const void *);
 void bound_heap_prepare(void);
+
+/* bound_crt.c */
+void *__cdecl bound_malloc(size_t);
+void *__cdecl bound_calloc(size_t, size_t);
+void *__cdecl bound__calloc_base(size_t, size_t);
+void *__cdecl bound_realloc(void *, size_t);
+void __cdecl bound_free(void *);
+void __cdecl bound__free_base(void *);
+size_t __cdecl bound__msize(void *);
+void *__cdecl bound__aligned_malloc(size_t, size_t);
+void __cdecl bound__aligned_free(void *);
 
 /* bound_load.c */
 BOOL WINAPI bound_GlobalMemoryStatusEx(MEMORYSTATUSEX *);

@@ -40,6 +40,7 @@ static LONG state = NONE;
 static _Atomic(HRESULT) result = NO_BINDING;
 static _Atomic(HMODULE) bound_runtime;
 static struct bound_targets targets_of_binding;
+static UINT32 flags; /* HOSTMEM_BIND_*; of bindings to come */
 
 static BOOL change_state(enum state from, enum state to)
 {
@@ -125,7 +126,10 @@ static void give_back(struct bound_targets *targets)
 /* Everything that needs no module. Nothing is left of a failure. */
 static HRESULT prepare(IHostMemoryManager *manager, struct bound_targets *targets)
 {
-    *targets = (struct bound_targets){.manager = manager};
+    *targets = (struct bound_targets){
+        .manager = manager,
+        .crt_heap = (flags & HOSTMEM_BIND_CRT_HEAP) != 0,
+    };
     IHostMemoryManager_AddRef(manager);
     find_policy(manager, targets);
     HRESULT hr = create_heap(manager, targets);
@@ -145,8 +149,13 @@ static HRESULT redirect_imports(HMODULE runtime, const struct bound_targets *tar
         return hr;
     }
     struct import_slots slots;
-    struct bound_choice choice = {FALSE};
+    struct bound_choice choice = {FALSE, FALSE};
     hr = import_table_collect(runtime, bound_functions_choose, &choice, &slots);
+    if (hr == S_OK && choice.crt_incomplete) {
+        memory_doors_forget();
+        bound_functions_leave_crt_heap();
+        hr = import_table_collect(runtime, bound_functions_choose, &choice, &slots);
+    }
     if (hr == S_OK && !choice.virtual_alloc_found) {
         hr = HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT);
     }
@@ -213,6 +222,19 @@ static HRESULT end(HRESULT hr)
     result = hr;
     change_state(TRYING, hr == S_OK ? BOUND : NONE);
     return hr;
+}
+
+HRESULT __cdecl HostMemSetBindingFlags(UINT32 new_flags)
+{
+    if (new_flags & ~(UINT32)HOSTMEM_BIND_CRT_HEAP) {
+        return E_INVALIDARG;
+    }
+    if (!begin()) {
+        return ALREADY_BOUND;
+    }
+    flags = new_flags;
+    change_state(TRYING, NONE);
+    return S_OK;
 }
 
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
