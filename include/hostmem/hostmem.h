@@ -93,15 +93,13 @@ HRESULT __cdecl HostMemCreateHostControl(IHostMemoryManager *manager, IHostContr
  * or what CreateMalloc or VirtualProtect returned; E_FAIL for a success that is not S_OK. */
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime);
 
-/* Flags for HostMemSetBindingFlags. */
-#define HOSTMEM_BIND_CRT_HEAP                                                                      \
-    1u /* malloc, calloc, realloc, free and their kind, as the module imports them from the        \
-        * universal C runtime, lead to the manager's heap as well: from .NET 5 on most of the      \
-        * runtime's small blocks are there. A block that comes from elsewhere is freed where it    \
-        * came from. A block that leaves the module must come back to be freed, which runtimes see \
-        * to and programs with native code in the same executable may not: off by default. Left    \
-        * alone in a module that imports functions for such blocks that have no counterpart here,  \
-        * _expand for instance. */
+/* For HostMemSetBindingFlags: malloc, calloc, realloc, free and their kind, as the module imports
+ * them from the universal C runtime, lead to the manager's heap as well; from .NET 5 on most of the
+ * runtime's small blocks are there. A block that comes from elsewhere is freed where it came from. A
+ * block that leaves the module must come back to be freed: runtimes see to that, a program with
+ * native code in the same executable may not, so it is off by default. It stays off for a module
+ * that imports functions for such blocks which have no counterpart here, _expand for instance. */
+#define HOSTMEM_BIND_CRT_HEAP 1u
 
 /* What the bindings to come do besides. S_OK · E_INVALIDARG: unknown flags ·
  * HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED): a runtime is bound already, or waited for. */

@@ -118,6 +118,7 @@ static HRESULT open_trace(IHostMemoryManager **manager)
 static HRESULT bind(IHostMemoryManager *manager)
 {
     block->step = AGENT_BINDS;
+    HostMemSetBindingFlags(block->binding_flags);
     HRESULT hr = HostMemBindRuntime(manager, GetModuleHandleW(NULL));
     if (hr == HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)) { /* no runtime in the program */
         hr = HostMemBindRuntimeOnLoad(manager, NULL);

@@ -35,6 +35,7 @@ static void bind_process(const PROCESS_INFORMATION *process)
         struct agent_block *block = &the_board->blocks[place];
         block->limits = settings->limits;
         block->faults = settings->faults;
+        block->binding_flags = settings->binding_flags;
         block->bound = S_FALSE;
         block->process_id = process->dwProcessId;
         inject_agent(process->hProcess, the_mapping);

@@ -47,8 +47,6 @@ struct host_memory_manager {
     struct virtual_memory memory;
     struct view_list views;
     struct site_table sites;
-    struct usage heap_bytes;
-    struct usage heap_blocks;
     struct usage foreign_commit; /* bytes */
     struct cushion cushion;
     struct fault_plan faults;  /* set under limits_lock */
@@ -59,10 +57,12 @@ struct host_memory_manager {
     HANDLE room_made;     /* auto reset: memory was given back */
     HANDLE shut_down;     /* manual reset */
     atomic_uint waiters;  /* for room */
-    /* On lines of their own: every call writes here. */
+    /* On lines of their own: every call writes here, but Alloc and Free on a share of the budget. */
     _Alignas(64) _Atomic UINT64 calls[METHOD_COUNT];
     _Atomic UINT64 foreign_virtual_free;
     _Atomic UINT64 foreign_free;
+    /* Live blocks, less those that the shares have counted, modulo the word. */
+    _Atomic size_t heap_blocks;
 };
 
 /* Whether every method has to refuse. */
@@ -112,8 +112,21 @@ os_error request_begin(struct request *request, struct host_memory_manager *mana
 bool request_again(struct request *request, os_error *error);
 HRESULT request_end(struct request *request, os_error error);
 
+static inline enum budget_level level_of(EMemoryCriticalLevel level)
+{
+    return level == eProcessCritical     ? BUDGET_PROCESS
+           : level == eAppDomainCritical ? BUDGET_APP_DOMAIN
+                                         : BUDGET_TASK;
+}
+
 /* Memory was given back, or a limit was raised: let those who wait try again. */
-void request_room_was_made(struct host_memory_manager *manager);
+static inline void request_room_was_made(struct host_memory_manager *manager)
+{
+    /* No more than a look: who begins to wait at this moment looks again by itself. */
+    if (atomic_load_explicit(&manager->waiters, memory_order_relaxed) != 0) {
+        SetEvent(manager->room_made);
+    }
+}
 
 /* The HRESULT for an error, for calls that ask for nothing; notices that the manager is broken. */
 HRESULT host_memory_manager_result(struct host_memory_manager *manager, os_error error);

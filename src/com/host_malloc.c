@@ -5,6 +5,11 @@
  * Each block has a header in front of the caller's bytes: heap_block.h. What Alloc returns has its
  * bit set in the block map.
  *
+ * The books of most blocks are those of a share of the budget (heap_share.h), and in release builds
+ * each share has a cache of freed blocks (block_cache.h): Alloc and Free then are one locked
+ * instruction for the share and one for the map, and ask neither the heap nor the budget. What finds
+ * no share, no credit or no cached block goes the long way, on the books all threads have in common.
+ *
  * Free trusts nothing: the block map says whether the pointer is a live block of this heap, without
  * looking at the memory, and of two threads that free the same block one is refused. Only then is
  * the header read.
@@ -20,6 +25,7 @@
  */
 #include "com/com_private.h"
 
+#include "core/block_cache.h"
 #include "core/heap_block.h"
 
 #include <stdio.h>
@@ -38,7 +44,9 @@ struct host_malloc {
     bool thread_safe;
     _Atomic bool entered; /* of a heap that is not thread safe */
     struct block_map blocks;
-#ifndef NDEBUG
+#ifdef NDEBUG
+    struct block_cache caches[HEAP_SHARES]; /* each guarded by its share */
+#else
     struct block_header *_Atomic freed[FREED_KEPT]; /* a ring of the latest */
     atomic_uint freed_next;
 #endif
@@ -71,26 +79,49 @@ static size_t charged_bytes(size_t size)
     return (BLOCK_ALIGNMENT + size + BLOCK_ALIGNMENT - 1) & ~(BLOCK_ALIGNMENT - 1);
 }
 
-static void count_in(struct host_malloc *malloc, const struct block_header *header)
+static struct heap_share *take_share(struct host_malloc *malloc)
 {
-    usage_add(&malloc->manager->heap_bytes, charged_bytes(header->size));
-    usage_add(&malloc->manager->heap_blocks, 1);
+    return heap_share_take(malloc->manager->memory.budget.shares, os_thread_number());
+}
+
+/* `paid`: with credit, which the heap's bytes include. */
+static void count_in(struct host_malloc *malloc, const struct block_header *header, bool paid)
+{
+    size_t bytes = charged_bytes(header->size);
+    if (!paid) {
+        budget_heap_add(&malloc->manager->memory.budget, bytes);
+    }
+    atomic_fetch_add_explicit(&malloc->manager->heap_blocks, 1, memory_order_relaxed);
     if (header->site != NULL) {
-        usage_add(&header->site->bytes, charged_bytes(header->size));
+        usage_add(&header->site->bytes, bytes);
         usage_add(&header->site->blocks, 1);
     }
+}
+
+static void refund(struct host_malloc *malloc, size_t bytes)
+{
+    budget_heap_subtract(&malloc->manager->memory.budget, bytes);
+    budget_give_back(&malloc->manager->memory.budget, 0, bytes);
 }
 
 /* The opposite, and the charge given back. `header` may be a copy: the block can be gone. */
 static void count_out(struct host_malloc *malloc, const struct block_header *header)
 {
-    usage_subtract(&malloc->manager->heap_bytes, charged_bytes(header->size));
-    usage_subtract(&malloc->manager->heap_blocks, 1);
+    size_t bytes = charged_bytes(header->size);
+    struct heap_share *share = take_share(malloc);
+    bool kept = false;
     if (header->site != NULL) {
-        usage_subtract(&header->site->bytes, charged_bytes(header->size));
+        usage_subtract(&header->site->bytes, bytes);
         usage_subtract(&header->site->blocks, 1);
     }
-    budget_give_back(&malloc->manager->memory.budget, 0, charged_bytes(header->size));
+    if (share != NULL) {
+        kept = budget_keep(&malloc->manager->memory.budget, share, bytes);
+        heap_share_leave(share);
+    }
+    if (!kept) {
+        refund(malloc, bytes);
+    }
+    atomic_fetch_sub_explicit(&malloc->manager->heap_blocks, 1, memory_order_relaxed);
 }
 
 /* ---- damage ---- */
@@ -231,34 +262,40 @@ static void leave(struct host_malloc *malloc)
     }
 }
 
+static void *fill_in(struct block_header *header, size_t size, struct alloc_site *site)
+{
+    *header = (struct block_header){.size = size, .site = site};
+    block_seal(header);
+    return header + 1;
+}
+
 /* A block from the heap, its header filled in. NULL: no memory. */
 static struct block_header *take_block(struct host_malloc *malloc, size_t size,
                                        struct alloc_site *site)
 {
     const struct os *os = malloc->manager->os;
-    struct block_header *header =
-        os->heap_alloc(os, malloc->heap, sizeof(struct block_header) + size + BLOCK_TAIL_BYTES);
+    /* As many bytes as are charged, so that a cached block does for every size charged the same. */
+    size_t bytes = sizeof(struct block_header) - BLOCK_ALIGNMENT + charged_bytes(size);
+    struct block_header *header = os->heap_alloc(os, malloc->heap, bytes + BLOCK_TAIL_BYTES);
     if (header == NULL) {
         return NULL;
     }
-    *header = (struct block_header){.size = size, .site = site};
-    block_seal(header);
-    if (!block_map_add(&malloc->blocks, (uintptr_t)(header + 1))) {
+    if (!block_map_add(&malloc->blocks, (uintptr_t)fill_in(header, size, site))) {
         os->heap_free(os, malloc->heap, header);
         return NULL;
     }
     return header;
 }
 
-/* One attempt: charge, take the block, count it. */
+/* One attempt: charge, unless it is paid, take the block, count it. */
 static os_error try_to_allocate(struct host_malloc *malloc, size_t size, struct alloc_site *site,
-                                enum budget_level level, void **memory)
+                                enum budget_level level, bool paid, void **memory)
 {
     struct budget *budget = &malloc->manager->memory.budget;
     if (size > SIZE_MAX - 2 * sizeof(struct block_header)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    os_error error = budget_take(budget, 0, charged_bytes(size), level);
+    os_error error = paid ? OS_OK : budget_take(budget, 0, charged_bytes(size), level);
     if (error != OS_OK) {
         return error;
     }
@@ -269,41 +306,87 @@ static os_error try_to_allocate(struct host_malloc *malloc, size_t size, struct 
         leave(malloc);
         error = header != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY;
     }
-    if (error != OS_OK) {
+    if (error == OS_OK) {
+        count_in(malloc, header, paid);
+        *memory = header + 1;
+    } else if (paid) {
+        refund(malloc, charged_bytes(size));
+    } else {
         budget_give_back(budget, 0, charged_bytes(size));
-        return error;
     }
-    count_in(malloc, header);
-    *memory = header + 1;
-    return OS_OK;
+    return error;
 }
 
 static HRESULT allocate(struct host_malloc *malloc, size_t size, struct alloc_site *site,
-                        EMemoryCriticalLevel level, void **memory)
+                        EMemoryCriticalLevel level, bool paid, void **memory)
 {
     struct request request;
     os_error error = request_begin(&request, malloc->manager, level, FAULT_BLOCK, size);
     if (error == OS_OK) {
         do {
-            error = try_to_allocate(malloc, size, site, request.level, memory);
+            error = try_to_allocate(malloc, size, site, request.level, paid, memory);
         } while (request_again(&request, &error));
+    } else if (paid) {
+        refund(malloc, charged_bytes(size));
     }
     return request_end(&request, error);
+}
+
+/* The short way, on a share alone: a block of this size that was freed, paid with credit. NULL: none,
+ * but perhaps it is paid. A plan of faults must see each request, so there is no short way then. */
+static void *allocate_shared(struct host_malloc *malloc, size_t size, EMemoryCriticalLevel level,
+                             bool *paid)
+{
+    struct host_memory_manager *manager = malloc->manager;
+    struct block_header *block = NULL;
+    *paid = false;
+    if (!malloc->thread_safe || size > CREDIT_MOST || fault_plan_is_on(&manager->faults)) {
+        return NULL;
+    }
+    struct heap_share *share = take_share(malloc);
+    if (share == NULL) {
+        return NULL;
+    }
+    *paid = budget_pay(&manager->memory.budget, share, charged_bytes(size), level_of(level));
+#ifdef NDEBUG
+    if (*paid) {
+        block = block_cache_take(&malloc->caches[share - manager->memory.budget.shares],
+                                 charged_bytes(size));
+        if (block != NULL) {
+            heap_share_count_alloc(share);
+        }
+    }
+#endif
+    heap_share_leave(share);
+    if (block == NULL) {
+        return NULL;
+    }
+    void *memory = fill_in(block, size, NULL);
+    block_map_add(&malloc->blocks, (uintptr_t)memory); /* its leaf is there since it was new */
+    pressure_check(manager->pressure);
+    return memory;
 }
 
 static HRESULT STDMETHODCALLTYPE host_malloc_Alloc(IHostMalloc *iface, SIZE_T size,
                                                    EMemoryCriticalLevel level, void **memory)
 {
     struct host_malloc *malloc = impl_from_IHostMalloc(iface);
+    bool available = !is_unavailable(malloc->manager), paid = false;
+    if (memory != NULL && available) {
+        *memory = allocate_shared(malloc, size, level, &paid);
+        if (*memory != NULL) {
+            return S_OK; /* counted by the share */
+        }
+    }
     count_call(malloc->manager, METHOD_ALLOC);
     if (memory == NULL) {
         return E_POINTER;
     }
     *memory = NULL;
-    if (is_unavailable(malloc->manager)) {
+    if (!available) {
         return hresult_from_error(HM_UNAVAILABLE);
     }
-    return allocate(malloc, size, NULL, level, memory);
+    return allocate(malloc, size, NULL, level, paid, memory);
 }
 
 static HRESULT STDMETHODCALLTYPE host_malloc_DebugAlloc(IHostMalloc *iface, SIZE_T size,
@@ -322,7 +405,7 @@ static HRESULT STDMETHODCALLTYPE host_malloc_DebugAlloc(IHostMalloc *iface, SIZE
     DWORD last_error = GetLastError();
     struct alloc_site *site = site_table_get(&malloc->manager->sites, file, (UINT64)line);
     SetLastError(last_error); /* no room for the site is no failure */
-    return allocate(malloc, size, site, level, memory);
+    return allocate(malloc, size, site, level, false, memory);
 }
 
 /* Take a block back that is no longer in the map. */
@@ -338,14 +421,49 @@ static os_error take_back(struct host_malloc *malloc, struct block_header *block
     return error;
 }
 
-static os_error free_block(struct host_malloc *malloc, void *memory)
+/* The short way back, on a share alone: the block is kept for the next request of its size. False: it
+ * is as it was. */
+static bool free_shared(struct host_malloc *malloc, struct block_header *block)
 {
+    bool kept = false;
+#ifdef NDEBUG
+    struct host_memory_manager *manager = malloc->manager;
+    const struct os *os = manager->os;
+    size_t bytes = charged_bytes(block->size), count = 0;
+    void *going[CACHE_GOING];
+    struct heap_share *share =
+        malloc->thread_safe && block->site == NULL ? take_share(malloc) : NULL;
+    if (share == NULL) {
+        return false;
+    }
+    kept = budget_keep(&manager->memory.budget, share, bytes);
+    if (kept) {
+        count = block_cache_put(&malloc->caches[share - manager->memory.budget.shares], block,
+                                bytes, going);
+        heap_share_count_free(share);
+    }
+    heap_share_leave(share);
+    for (size_t i = 0; i < count; i++) {
+        os->heap_free(os, malloc->heap, going[i]);
+    }
+#else
+    (void)malloc;
+    (void)block;
+#endif
+    return kept;
+}
+
+/* *shared: the share has counted the call. */
+static os_error free_block(struct host_malloc *malloc, void *memory, bool *shared)
+{
+    struct block_header *block = (struct block_header *)memory - 1;
     os_error error = HM_FOREIGN;
     if (!enter(malloc)) {
         return HM_NOT_OWNER;
     }
     if (block_map_remove(&malloc->blocks, (uintptr_t)memory)) {
-        error = take_back(malloc, (struct block_header *)memory - 1);
+        *shared = free_shared(malloc, block);
+        error = *shared ? OS_OK : take_back(malloc, block);
     }
     leave(malloc);
     return error;
@@ -355,18 +473,20 @@ static HRESULT STDMETHODCALLTYPE host_malloc_Free(IHostMalloc *iface, void *memo
 {
     struct host_malloc *malloc = impl_from_IHostMalloc(iface);
     struct host_memory_manager *manager = malloc->manager;
+    os_error error = HM_UNAVAILABLE;
+    bool shared = false;
+    if (!is_unavailable(manager)) {
+        /* NULL: the CLR's HeapFree of it comes here and wants a success. */
+        error = memory != NULL ? free_block(malloc, memory, &shared) : OS_OK;
+        request_room_was_made(manager);
+    }
+    if (shared) {
+        return S_OK;
+    }
     count_call(manager, METHOD_FREE);
-    if (is_unavailable(manager)) {
-        return hresult_from_error(HM_UNAVAILABLE);
-    }
-    if (memory == NULL) {
-        return S_OK; /* the CLR's HeapFree of NULL comes here and wants a success */
-    }
-    os_error error = free_block(malloc, memory);
     if (error == HM_FOREIGN) {
         atomic_fetch_add_explicit(&manager->foreign_free, 1, memory_order_relaxed);
     }
-    request_room_was_made(manager);
     return host_memory_manager_result(manager, error);
 }
 

@@ -40,9 +40,20 @@ static UINT64 load(const _Atomic UINT64 *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager)
+/* The calls, those that the shares of the heaps' books have counted among them, and the live blocks:
+ * none rather than less, if one was freed while the shares were read. */
+static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager, size_t *blocks)
 {
     const _Atomic UINT64 *calls = manager->calls;
+    UINT64 allocs = load(&calls[METHOD_ALLOC]), frees = load(&calls[METHOD_FREE]);
+    size_t live = atomic_load_explicit(&manager->heap_blocks, memory_order_relaxed);
+    for (size_t i = 0; i < HEAP_SHARES; i++) {
+        const struct heap_share *share = &manager->memory.budget.shares[i];
+        allocs += load(&share->allocs);
+        frees += load(&share->frees);
+        live += atomic_load_explicit(&share->blocks, memory_order_relaxed);
+    }
+    *blocks = live <= SIZE_MAX / 2 ? live : 0;
     return (HOSTMEM_CALLS){
         .CreateMalloc = load(&calls[METHOD_CREATE_MALLOC]),
         .VirtualAlloc = load(&calls[METHOD_VIRTUAL_ALLOC]),
@@ -54,9 +65,9 @@ static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager)
         .NeedsVirtualAddressSpace = load(&calls[METHOD_NEEDS_ADDRESS_SPACE]),
         .AcquiredVirtualAddressSpace = load(&calls[METHOD_ACQUIRED_ADDRESS_SPACE]),
         .ReleasedVirtualAddressSpace = load(&calls[METHOD_RELEASED_ADDRESS_SPACE]),
-        .Alloc = load(&calls[METHOD_ALLOC]),
+        .Alloc = allocs,
         .DebugAlloc = load(&calls[METHOD_DEBUG_ALLOC]),
-        .Free = load(&calls[METHOD_FREE]),
+        .Free = frees,
     };
 }
 
@@ -69,7 +80,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
                                                                       HOSTMEM_STATISTICS *out)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
-    size_t views, view_bytes;
+    size_t views, view_bytes, heap_blocks;
     if (out == NULL) {
         return E_POINTER;
     }
@@ -78,24 +89,25 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         return E_INVALIDARG;
     }
     view_list_total(&manager->views, &views, &view_bytes);
+    const HOSTMEM_CALLS calls = calls_of(manager, &heap_blocks);
     *out = (HOSTMEM_STATISTICS){
         .Size = sizeof(*out),
-        .Calls = calls_of(manager),
+        .Calls = calls,
         .CommitCurrentBytes = usage_current(&manager->memory.committed),
         .CommitPeakBytes = usage_peak(&manager->memory.committed),
         .ReserveCurrentBytes = usage_current(&manager->memory.reserved),
         .ReservePeakBytes = usage_peak(&manager->memory.reserved),
         .RegionsCurrent = usage_current(&manager->memory.regions.live),
         .RegionsPeak = usage_peak(&manager->memory.regions.live),
-        .HeapCurrentBytes = usage_current(&manager->heap_bytes),
-        .HeapPeakBytes = usage_peak(&manager->heap_bytes),
-        .HeapCurrentBlocks = usage_current(&manager->heap_blocks),
+        .HeapCurrentBytes = budget_heap_in_use(budget),
+        .HeapPeakBytes = usage_peak(&budget->heap),
+        .HeapCurrentBlocks = heap_blocks,
         .ForeignVirtualFree = load(&manager->foreign_virtual_free),
         .ForeignFree = load(&manager->foreign_free),
         .ViewsCurrent = views,
         .ViewsCurrentBytes = view_bytes,
         .TableBytes = usage_current(&manager->memory.table_memory.committed),
-        .ChargedCurrentBytes = usage_current(&budget->commit.used),
+        .ChargedCurrentBytes = budget_in_use(budget),
         .ChargedPeakBytes = usage_peak(&budget->commit.used),
         .OverdraftPeakBytes = atomic_load_explicit(&budget->overdraft_peak, memory_order_relaxed),
         .DeniedTask = denied(budget, BUDGET_TASK),

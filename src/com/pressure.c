@@ -108,8 +108,7 @@ static bool is_low(struct watch *watch)
     struct pressure *pressure = watch->pressure;
     size_t ceiling = ceiling_of(pressure);
     ULONGLONG now = GetTickCount64();
-    watch->over =
-        usage_current(&pressure->budget->commit.used) >= part_of(ceiling, watch->over ? 5 : 10);
+    watch->over = budget_in_use(pressure->budget) >= part_of(ceiling, watch->over ? 5 : 10);
     if (atomic_exchange_explicit(&pressure->struck, false, memory_order_relaxed)) {
         watch->low_until = now + STANDS_MS;
     }
@@ -124,7 +123,7 @@ static EMemoryAvailable after_low(const struct watch *watch)
     bool plenty =
         is_signalled(watch->system_high) ||
         atomic_load_explicit(&pressure->host, memory_order_relaxed) == eMemoryAvailableHigh;
-    return plenty && usage_current(&pressure->budget->commit.used) < ceiling_of(pressure) / 2
+    return plenty && budget_in_use(pressure->budget) < ceiling_of(pressure) / 2
                ? eMemoryAvailableHigh
                : eMemoryAvailableNeutral;
 }

@@ -88,8 +88,10 @@ static inline void pressure_check(struct pressure *pressure)
 {
     /* Relaxed, and no order between charge and mark: where the processor does not make one, as x86
      * does, a crossing that is missed while the mark is being set is seen by the next request. */
-    if (usage_current(&pressure->budget->commit.used) >=
-        atomic_load_explicit(&pressure->mark, memory_order_relaxed)) {
+    size_t mark = atomic_load_explicit(&pressure->mark, memory_order_relaxed);
+    /* In this order: what is in use is never more than what is charged, and takes longer to find. */
+    if (usage_current(&pressure->budget->commit.used) >= mark &&
+        budget_in_use(pressure->budget) >= mark) {
         pressure_crossed(pressure);
     }
 }

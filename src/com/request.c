@@ -21,12 +21,7 @@
 os_error request_begin(struct request *request, struct host_memory_manager *manager,
                        EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes)
 {
-    *request = (struct request){.manager = manager, .level = BUDGET_TASK};
-    if (level == eProcessCritical) {
-        request->level = BUDGET_PROCESS;
-    } else if (level == eAppDomainCritical) {
-        request->level = BUDGET_APP_DOMAIN;
-    }
+    *request = (struct request){.manager = manager, .level = level_of(level)};
     return fault_plan_refuses(&manager->faults, request->level, kind, bytes) ? HM_INJECTED : OS_OK;
 }
 
@@ -78,12 +73,4 @@ HRESULT request_end(struct request *request, os_error error)
         budget_deny(&budget->reserve, request->level);
     }
     return host_memory_manager_result(request->manager, error);
-}
-
-void request_room_was_made(struct host_memory_manager *manager)
-{
-    /* No more than a look: who begins to wait at this moment looks again by itself. */
-    if (atomic_load_explicit(&manager->waiters, memory_order_relaxed) != 0) {
-        SetEvent(manager->room_made);
-    }
 }

@@ -23,6 +23,7 @@
 #ifndef HOSTMEM_CORE_BUDGET_H
 #define HOSTMEM_CORE_BUDGET_H
 
+#include "core/heap_share.h"
 #include "core/usage.h"
 #include "os/os.h"
 
@@ -50,6 +51,8 @@ struct budget {
     struct budget_line reserve;
     _Atomic size_t commit_limit;   /* L, which an overdraft leaves behind */
     _Atomic size_t overdraft_peak; /* the most that the flag has let be in use beyond it */
+    struct usage heap;             /* of commit: blocks, and all credit */
+    struct heap_share shares[HEAP_SHARES];
 };
 
 void budget_init(struct budget *budget);
@@ -65,6 +68,65 @@ void budget_deny(struct budget_line *line, enum budget_level level);
 /* Charge `reserve` and `commit` bytes, both or none. OS_OK, HM_OVER_RESERVE or HM_OVER_COMMIT. */
 os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum budget_level level);
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit);
+
+/* ---- blocks of heaps, see heap_share.h ---- */
+
+/* Pay for a block of `bytes` with the credit of `share`, which the caller has. False: by
+ * budget_take, outside of the share. */
+bool budget_borrow(struct budget *budget, struct heap_share *share, size_t bytes);
+
+static inline bool budget_pay(struct budget *budget, struct heap_share *share, size_t bytes,
+                              enum budget_level level)
+{
+    size_t credit = heap_share_credit(share), used = usage_current(&budget->commit.used);
+    if (used > atomic_load_explicit(&budget->commit.ceiling[level], memory_order_relaxed) ||
+        used > atomic_load_explicit(&budget->commit_limit, memory_order_relaxed)) {
+        return false; /* the limit was lowered, or this is an overdraft */
+    }
+    if (credit < bytes) {
+        return budget_borrow(budget, share, bytes);
+    }
+    heap_share_set_credit(share, credit - bytes);
+    return true;
+}
+
+/* Take the credit of `share` back, which the caller has. */
+void budget_return_credit(struct budget *budget, struct heap_share *share);
+
+/* Keep the bytes of a freed block as credit of `share`, which the caller has. False: not so near a
+ * limit, or so many; budget_heap_subtract and budget_give_back then. */
+static inline bool budget_keep(struct budget *budget, struct heap_share *share, size_t bytes)
+{
+    size_t credit = heap_share_credit(share);
+    size_t used = usage_current(&budget->commit.used);
+    size_t ceiling =
+        atomic_load_explicit(&budget->commit.ceiling[BUDGET_TASK], memory_order_relaxed);
+    if (ceiling < CREDIT_ROOM || used > ceiling - CREDIT_ROOM || bytes > CREDIT_MOST) {
+        return false;
+    }
+    if (credit > CREDIT_MOST - bytes) {
+        budget_return_credit(budget, share);
+        credit = 0;
+    }
+    heap_share_set_credit(share, credit + bytes);
+    return true;
+}
+
+/* Count a block that budget_take was asked for, once it is there, and one whose bytes are given
+ * back. */
+void budget_heap_add(struct budget *budget, size_t bytes);
+void budget_heap_subtract(struct budget *budget, size_t bytes);
+
+/* Take all credit back. False: there was none to be had. */
+bool budget_reclaim(struct budget *budget);
+
+/* What blocks have in use now; the most that they had is usage_peak(&budget->heap). */
+size_t budget_heap_in_use(const struct budget *budget);
+
+/* ---- */
+
+/* Bytes of commit in use: pages and blocks. */
+size_t budget_in_use(const struct budget *budget);
 
 /* Bytes of commit in use beyond the limit: an overdraft, or a limit that was lowered. */
 size_t budget_overdraft(const struct budget *budget);

@@ -62,12 +62,16 @@ void fault_plan_set(struct fault_plan *plan, const struct fault_rules *rules);
 bool fault_plan_decide(struct fault_plan *plan, enum budget_level level, enum fault_kind kind,
                        size_t bytes);
 
+static inline bool fault_plan_is_on(const struct fault_plan *plan)
+{
+    return atomic_load_explicit(&plan->levels, memory_order_relaxed) != 0;
+}
+
 /* Whether this request is to be refused; if so, it is counted. */
 static inline bool fault_plan_refuses(struct fault_plan *plan, enum budget_level level,
                                       enum fault_kind kind, size_t bytes)
 {
-    return atomic_load_explicit(&plan->levels, memory_order_relaxed) != 0 &&
-           fault_plan_decide(plan, level, kind, bytes);
+    return fault_plan_is_on(plan) && fault_plan_decide(plan, level, kind, bytes);
 }
 
 /* Requests of a level that were refused so far. */

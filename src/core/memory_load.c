@@ -34,7 +34,7 @@ static struct memory_bound bound_of(const struct budget *budget)
     size_t limit = atomic_load_explicit(&budget->commit_limit, memory_order_relaxed);
     return (struct memory_bound){
         .limit = limit == BUDGET_UNLIMITED ? MEMORY_UNBOUNDED : limit,
-        .used = usage_current(&budget->commit.used),
+        .used = budget_in_use(budget),
     };
 }
 

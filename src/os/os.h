@@ -107,6 +107,10 @@ struct os_lock {
 void os_lock_acquire(struct os_lock *lock);
 void os_lock_release(struct os_lock *lock);
 
+/* A number of the calling thread, to spread threads over shares: neighbours where the system numbers
+ * threads one after the other. */
+unsigned os_thread_number(void);
+
 /* The system this program runs on. */
 const struct os *os_system(void);
 

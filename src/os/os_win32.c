@@ -204,6 +204,11 @@ void os_lock_release(struct os_lock *lock)
     }
 }
 
+unsigned os_thread_number(void)
+{
+    return GetCurrentThreadId() / 4; /* they are multiples of it */
+}
+
 const struct os *os_system(void)
 {
     static struct os system = {

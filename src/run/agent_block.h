@@ -38,6 +38,7 @@ struct agent_block {
     /* What the agent is to do. */
     HOSTMEM_OPTIONS limits;
     HOSTMEM_FAULTS faults; /* Size 0: none */
+    UINT32 binding_flags;  /* HOSTMEM_BIND_* */
     WCHAR trace_file[AGENT_PATH];
 
     /* What came of it. */

@@ -39,6 +39,7 @@ static struct agent_board *create_board(const struct options *options, HANDLE *m
         board->count = 1;
         block->limits = new_manager_limits(options);
         block->faults = options->faults;
+        block->binding_flags = options->binding_flags;
         block->bound = S_FALSE;
         if (options->trace_file) {
             wcsncpy(block->trace_file, options->trace_file, AGENT_PATH - 1);

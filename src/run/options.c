@@ -33,6 +33,8 @@ static const char usage[] =
     "  --overdraft            what is critical for the process is granted beyond the limit\n"
     "  --reserve-limit SIZE   what address space the runtime may take\n"
     "  --cushion SIZE         address space to be given back when the runtime finds none\n"
+    "  --crt-heap             the C runtime's malloc, as the runtime imports it, is managed too;\n"
+    "                         see HOSTMEM_BIND_CRT_HEAP in hostmem.h\n"
     "  --fault RULES          refuse requests on purpose: see below\n"
     "  --start-only           start the runtime, and end without running the program\n"
     "  --children KIND        what is done with processes that an executable starts: ignore, or\n"
@@ -224,6 +226,8 @@ static int parse_option(int argc, WCHAR **argv, int *index, struct options *opti
         options->trace_file = result < 0 ? path_full(value) : NULL;
     } else if (is_option(argument, L"--overdraft", &value) && !value) {
         options->overdraft = TRUE;
+    } else if (is_option(argument, L"--crt-heap", &value) && !value) {
+        options->binding_flags |= HOSTMEM_BIND_CRT_HEAP;
     } else if (is_option(argument, L"--start-only", &value) && !value) {
         options->start_only = TRUE;
     } else {

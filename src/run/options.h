@@ -23,6 +23,7 @@ struct options {
     UINT64 emergency;         /* bytes of commit_limit */
     UINT64 cushion;           /* bytes */
     HOSTMEM_FAULTS faults;    /* Size 0: none */
+    UINT32 binding_flags;     /* HOSTMEM_BIND_* */
     BOOL overdraft;
     BOOL start_only;
     BOOL bind_children; /* what an executable starts */

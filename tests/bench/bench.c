@@ -60,13 +60,18 @@ struct bench_result bench_summary(double *raw, double *managed, size_t pairs)
     return result;
 }
 
-struct bench_result bench_pairs(bench_side *run, void *context)
+size_t bench_rounds(bench_side *run, void *context)
 {
-    double times[2][BENCH_PAIRS];
     size_t rounds = 4;
     while (run(context, 0, rounds) < LEAST_NS) {
         rounds *= 2;
     }
+    return rounds;
+}
+
+struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds)
+{
+    double times[2][BENCH_PAIRS];
     run(context, 1, rounds);
     for (int i = 0; i < BENCH_PAIRS; i++) {
         int first = i % 2;

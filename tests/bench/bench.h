@@ -25,8 +25,11 @@ struct bench_result bench_summary(double *raw, double *managed, size_t pairs);
 /* Runs one side `rounds` times, and says how long that took in ns. `side` is 0 for raw. */
 typedef double bench_side(void *context, int side, size_t rounds);
 
-/* Rounds are chosen so that a measurement takes at least a millisecond. */
-struct bench_result bench_pairs(bench_side *run, void *context);
+/* So many rounds that the raw side takes at least a millisecond. `run` is to measure one thread: how
+ * long several take to start says nothing about their rounds. */
+size_t bench_rounds(bench_side *run, void *context);
+
+struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds);
 
 /* The table, and the file for --json or NULL. The dimensions are printed as they are given. */
 void bench_open(const char *title, const char *json_file);

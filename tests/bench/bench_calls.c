@@ -345,7 +345,9 @@ static void measure(const struct row *row, size_t regions, size_t threads, bool 
 {
     struct measurement measurement = {row, threads};
     set_limit(limit ? (UINT64)1 << 31 : 0);
-    struct bench_result result = bench_pairs(threads == 1 ? run_one : run_threads, &measurement);
+    size_t rounds = bench_rounds(run_one, &measurement);
+    struct bench_result result =
+        bench_pairs(threads == 1 ? run_one : run_threads, &measurement, rounds);
     bench_print(row->name, regions, threads, limit, &result);
 }
 

@@ -148,6 +148,16 @@ void os_lock_release(struct os_lock *lock)
     atomic_store_explicit(word_of(lock), 0, memory_order_release);
 }
 
+unsigned os_thread_number(void)
+{
+    static atomic_uint threads;
+    static _Thread_local unsigned number;
+    if (number == 0) {
+        number = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+    }
+    return number;
+}
+
 /* What the tests with threads do not use is not there: protect, query, heaps, the memory load. */
 const struct os *os_system(void)
 {
