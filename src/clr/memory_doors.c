@@ -109,9 +109,11 @@ static const char *const beginnings[] = {
     "ZwFreeVirtual",        "_aligned_",
 };
 static const char *const parts[] = {
-    "CoTaskMem",     "FileMapping",    "GlobalMemoryStatus", "LargePage",
-    "MapView",       "MemoryResource", "ProcessHeap",        "UserPhysicalPages",
-    "VirtualMemory", "WorkingSet",     "WriteWatch",         "alloc",
+    "CoTaskMem",      "FileMapping", "GlobalMemoryStatus",
+    "LargePage",      "MapView",     "mapView",
+    "MemoryResource", "ProcessHeap", "UserPhysicalPages",
+    "VirtualMemory",  "WorkingSet",  "WriteWatch",
+    "alloc",
 };
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))

@@ -27,6 +27,14 @@ clr_test(10.tools_list_in_32M RUNTIME ${HOSTMEM_DOTNET_10_SINGLE} PROGRAM ${sing
         "commit.peakBytes > ${MiB_3}" "commit.deniedCalls.process = 0"
         "reserve.peakBytes < ${MiB_4096}"
 )
+# Blocks of _strdup come in and go back where they came from: they are foreign. Few of the program's
+# calls go to any other heap.
+add_test(NAME clr.10.crt_heap COMMAND ${run} --report json --crt-heap ${single} --version)
+set_tests_properties(clr.10.crt_heap PROPERTIES LABELS clr TIMEOUT 120 PASS_REGULAR_EXPRESSION
+    "\"exitCode\": 0,.*\"Alloc\": [1-9][0-9][0-9][0-9].*\"unknown\": 0}")
+if(NOT EXISTS ${HOSTMEM_DOTNET_10_SINGLE})
+    set_tests_properties(clr.10.crt_heap PROPERTIES DISABLED TRUE)
+endif()
 clr_error_test(single_in_1M "the runtime in azmcp.exe does not start with --commit-limit 1048576"
     --commit-limit 1M ${single} --version)
 

@@ -33,3 +33,10 @@ set_tests_properties(clr.on_load.3.1.hostfxr PROPERTIES LABELS clr TIMEOUT 60
 if(NOT EXISTS ${HOSTMEM_DOTNET_31})
     set_tests_properties(clr.on_load.3.1.hostfxr PROPERTIES DISABLED TRUE)
 endif()
+
+# ---- The C runtime's heap ----
+
+clr_test(2.0.crt_heap RUNTIME ${HOSTMEM_DOTNET_20} PROGRAM ${managed}/dynamic.exe EXIT_CODE 42
+    OPTIONS --crt-heap EXPECT "calls.Alloc > 15000")
+clr_test(3.1.crt_heap RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/dynamic.exe EXIT_CODE 42
+    OPTIONS --crt-heap EXPECT "calls.Alloc > 20000")
