@@ -8,7 +8,7 @@ build=$(realpath "$1") || exit 2
 seconds=$2
 cd "$(dirname "$(readlink -f "$0")")" || exit 2
 shopt -s nullglob
-targets=(virtual_memory tables options files import_table)
+targets=(virtual_memory tables options files import_table trace)
 each=$((seconds * 2 / ${#targets[@]}))
 [[ $each -gt 0 ]] || each=1
 

@@ -19,6 +19,8 @@ enum {
 };
 
 /* As in hostmem.h. */
+#define HOSTMEM_BIND_CRT_HEAP 1u
+
 typedef enum {
     HOSTMEM_DOOR_IMPORT,
     HOSTMEM_DOOR_DELAY_LOADED,
