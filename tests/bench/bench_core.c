@@ -97,6 +97,76 @@ static void measure_lookups(size_t count)
                       (double)usage_current(&memory.committed) / (double)live, "bytes");
 }
 
+/* ---- whole requests, on a system that says yes at once ---- */
+
+static struct virtual_memory requests;
+static uintptr_t reserved;
+
+static os_error grant(const struct os *os, uintptr_t address, size_t size, uint32_t type,
+                      uint32_t protect, uintptr_t *result)
+{
+    (void)os, (void)size, (void)type, (void)protect;
+    *result = address != 0 ? address : FIRST;
+    return OS_OK;
+}
+
+static os_error take_back(const struct os *os, uintptr_t address, size_t size, uint32_t type)
+{
+    (void)os, (void)address, (void)size, (void)type;
+    return OS_OK;
+}
+
+static void alloc(uintptr_t address, size_t size, uint32_t type)
+{
+    require(virtual_memory_alloc(&requests, address, size, type, OS_PAGE_READWRITE, BUDGET_TASK,
+                                 &reserved) == OS_OK);
+}
+
+static void free_memory(uintptr_t address, size_t size, uint32_t type)
+{
+    require(virtual_memory_free(&requests, address, size, type) == OS_OK);
+}
+
+static void reserve_and_release(void)
+{
+    for (size_t i = 0; i < 1000; i++) {
+        alloc(0, SLOT, OS_MEM_RESERVE);
+        free_memory(FIRST, 0, OS_MEM_RELEASE);
+    }
+}
+
+static void commit_and_decommit(void)
+{
+    for (size_t i = 0; i < 1000; i++) {
+        alloc(FIRST + SLOT, SLOT, OS_MEM_COMMIT);
+        free_memory(FIRST + SLOT, SLOT, OS_MEM_DECOMMIT);
+    }
+}
+
+static void commit_again(void)
+{
+    for (size_t i = 0; i < 1000; i++) {
+        alloc(FIRST, SLOT, OS_MEM_COMMIT);
+    }
+}
+
+static void measure_requests(void)
+{
+    static struct os os;
+    os = *os_system();
+    os.virtual_alloc = grant;
+    os.virtual_free = take_back;
+    require(virtual_memory_create(&requests, &os) == OS_OK);
+    bench_print_value("request: reserve+release", 0, median(reserve_and_release, 1000), "ns");
+    alloc(0, (size_t)1 << 30, OS_MEM_RESERVE);
+    bench_print_value("request: commit+decommit 64 KiB", 1, median(commit_and_decommit, 1000),
+                      "ns");
+    alloc(FIRST, SLOT, OS_MEM_COMMIT);
+    bench_print_value("request: re-commit 64 KiB", 1, median(commit_again, 1000), "ns");
+    free_memory(FIRST, 0, OS_MEM_RELEASE);
+    virtual_memory_destroy(&requests);
+}
+
 /* ---- publish and withdraw ---- */
 
 static size_t region_bytes;
@@ -188,6 +258,7 @@ int main(int argc, char **argv)
     bench_open("The core", argc == 3 && strcmp(argv[1], "--json") == 0 ? argv[2] : NULL);
     memory.os = os_system();
     require(region_table_create(&table, &memory) == OS_OK);
+    measure_requests();
     measure_publish("publish+withdraw 64 KiB", 64 << 10);
     measure_publish("publish+withdraw 1 MiB", 1 << 20);
     measure_publish("publish+withdraw 1 GiB", (size_t)1 << 30);
