@@ -7,7 +7,8 @@
 # Without a FILE, all of src/core. Files of src/core are judged by the unit tests on Linux, files of
 # src/com by the contract tests under Wine: slow, so take a sample. Ends with the score, the killed
 # of all that compile and are not listed in survivors.txt; fails below 90 %, and when a mutant that
-# is listed there was killed or is none.
+# is listed there was killed or is none. open.txt beside it is for the reader: what a test could still
+# be written for.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../../.."
 
