@@ -165,12 +165,19 @@ void *WINAPI bound_MapViewOfFile3(HANDLE section, HANDLE process, void *base, UL
     return !process || is_this_process(process) ? acquired(view, section, offset) : view;
 }
 
+/* Before the view is unmapped: the moment after, another thread can have a view there. */
+static void leave_section(const void *view)
+{
+    DWORD error = GetLastError();
+    give_back(section_table_unmapped(view));
+    SetLastError(error);
+}
+
 static BOOL released(BOOL done, const void *view)
 {
     if (done) {
         DWORD error = GetLastError();
         IHostMemoryManager_ReleasedVirtualAddressSpace(targets.manager, (void *)(UINT_PTR)view);
-        give_back(section_table_unmapped(view));
         SetLastError(error);
     }
     return done;
@@ -178,16 +185,21 @@ static BOOL released(BOOL done, const void *view)
 
 BOOL WINAPI bound_UnmapViewOfFile(const void *view)
 {
+    leave_section(view);
     return released(original.UnmapViewOfFile(view), view);
 }
 
 BOOL WINAPI bound_UnmapViewOfFileEx(void *view, ULONG flags)
 {
+    leave_section(view);
     return released(original.UnmapViewOfFileEx(view, flags), view);
 }
 
 BOOL WINAPI bound_UnmapViewOfFile2(HANDLE process, void *view, ULONG flags)
 {
-    BOOL done = original.UnmapViewOfFile2(process, view, flags);
-    return is_this_process(process) ? released(done, view) : done;
+    if (!is_this_process(process)) {
+        return original.UnmapViewOfFile2(process, view, flags);
+    }
+    leave_section(view);
+    return released(original.UnmapViewOfFile2(process, view, flags), view);
 }
