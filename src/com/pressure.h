@@ -37,6 +37,7 @@
 
 #include "core/budget.h"
 #include "os/os.h"
+#include "os/os_lock.h"
 
 struct pressure {
     const struct budget *budget; /* the manager's: gone once `closed` */

@@ -21,6 +21,7 @@
 #include "core/page_set.h"
 #include "core/slot_map.h"
 #include "core/table_memory.h"
+#include "os/os_lock.h"
 
 struct region;
 

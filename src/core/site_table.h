@@ -11,6 +11,7 @@
 #define HOSTMEM_CORE_SITE_TABLE_H
 
 #include "core/table_memory.h"
+#include "os/os_lock.h"
 
 #define SITE_BUCKETS 256
 

@@ -11,6 +11,7 @@
 #define HOSTMEM_CORE_VIEW_LIST_H
 
 #include "core/table_memory.h"
+#include "os/os_lock.h"
 
 struct view {
     uintptr_t base;

@@ -98,14 +98,11 @@ struct os {
     bool (*job_memory)(const struct os *os, uint64_t *limit, uint64_t *used);
 };
 
-/* A mutual exclusion lock of one word; all zero is unlocked, there is nothing to destroy.
- * Not recursive. Not part of the table: every build has one kind of lock. */
-struct os_lock {
-    void *word;
-};
-
-void os_lock_acquire(struct os_lock *lock);
-void os_lock_release(struct os_lock *lock);
+/* The whole pages in `bytes`, without a division. */
+static inline size_t os_pages(const struct os *os, size_t bytes)
+{
+    return bytes >> __builtin_ctzll(os->page_size);
+}
 
 /* A number of the calling thread, to spread threads over shares: neighbours where the system numbers
  * threads one after the other. */

@@ -4,12 +4,11 @@
  * on failure only, so that a success leaves the thread's LastError as it was.
  */
 #include "os/os.h"
+#include "os/os_lock.h"
 
 #include <windows.h>
 
 #include <psapi.h>
-
-BOOLEAN NTAPI RtlDllShutdownInProgress(void); /* ntdll.dll; <winternl.h> lacks it */
 
 _Static_assert(OS_MEM_COMMIT == MEM_COMMIT && OS_MEM_RESERVE == MEM_RESERVE, "MEM_*");
 _Static_assert(OS_MEM_DECOMMIT == MEM_DECOMMIT && OS_MEM_RELEASE == MEM_RELEASE, "MEM_*");
@@ -27,7 +26,6 @@ _Static_assert(offsetof(struct os_memory_info, size) ==
                "layout");
 _Static_assert(offsetof(struct os_memory_info, type) == offsetof(MEMORY_BASIC_INFORMATION, Type),
                "layout");
-_Static_assert(sizeof(struct os_lock) == sizeof(SRWLOCK), "a lock is one SRWLOCK");
 
 static os_error win32_virtual_alloc(const struct os *os, uintptr_t address, size_t size,
                                     uint32_t type, uint32_t protect, uintptr_t *result)
@@ -184,26 +182,6 @@ static bool win32_job_memory(const struct os *os, uint64_t *limit, uint64_t *use
     return of_job || of_process;
 }
 
-/* At process exit Windows ends every other thread before it detaches the DLLs, and the runtime
- * still frees memory then. A lock that one of the dead threads held will never be released; as
- * nobody else is left to protect against, it is passed over. */
-void os_lock_acquire(struct os_lock *lock)
-{
-    PSRWLOCK srw = (PSRWLOCK)&lock->word;
-    if (!TryAcquireSRWLockExclusive(srw) && !RtlDllShutdownInProgress()) {
-        AcquireSRWLockExclusive(srw);
-    }
-}
-
-void os_lock_release(struct os_lock *lock)
-{
-    /* At process exit nobody is left to wake, and a thread that was ended in the middle of waiting
-     * makes Wine look for it for ever. The lock stays taken, and is passed over from then on. */
-    if (!RtlDllShutdownInProgress()) {
-        ReleaseSRWLockExclusive((PSRWLOCK)&lock->word);
-    }
-}
-
 unsigned os_thread_number(void)
 {
     return GetCurrentThreadId() / 4; /* they are multiples of it */
@@ -227,8 +205,9 @@ const struct os *os_system(void)
         .job_memory = win32_job_memory,
     };
     SYSTEM_INFO info;
+    os_lock_find_functions();
     GetSystemInfo(&info);
-    /* Several threads may write the same three values at once. */
+    /* Several threads may write the same values at once. */
     system.page_size = info.dwPageSize;
     system.granularity = info.dwAllocationGranularity;
     system.max_address = (uintptr_t)info.lpMaximumApplicationAddress;

@@ -7,6 +7,7 @@
  * munmap wants a size: a hidden page before every reservation keeps it.
  */
 #include "os/os.h"
+#include "os/os_lock.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -129,23 +130,17 @@ static void native_table_release(const struct os *os, void *address)
 
 /* ---- the lock ---- */
 
-static _Atomic uintptr_t *word_of(struct os_lock *lock)
-{
-    _Static_assert(sizeof(_Atomic uintptr_t) == sizeof(lock->word), "a lock is one word");
-    return (_Atomic uintptr_t *)(void *)&lock->word;
-}
-
-void os_lock_acquire(struct os_lock *lock)
+void os_lock_wait(struct os_lock *lock)
 {
     /* Acquire: pairs with the release in os_lock_release. */
-    while (atomic_exchange_explicit(word_of(lock), 1, memory_order_acquire) != 0) {
+    while (atomic_exchange_explicit(&lock->word, 1, memory_order_acquire) != 0) {
         sched_yield();
     }
 }
 
-void os_lock_release(struct os_lock *lock)
+void os_lock_wake(struct os_lock *lock)
 {
-    atomic_store_explicit(word_of(lock), 0, memory_order_release);
+    (void)lock; /* nobody sleeps */
 }
 
 unsigned os_thread_number(void)
