@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Two forms, runs and bits, behind one interface; see page_set.h for when which is used. A change
- * to the runs is always computed in a copy with room for one more (a mark adds one run at most, a
- * clear splits one at most), so that "does it still fit?" and "do it" are the same code.
+ * to the runs is computed in a copy with room for one more (a mark adds one run at most, a clear
+ * splits one at most): if it fits, the copy is what apply stores.
  */
 #include "core/page_set.h"
 
@@ -69,49 +69,38 @@ static size_t bits_find(const uint64_t *bits, size_t from, size_t pages, bool va
 
 /* ---- runs ---- */
 
-struct run_list {
-    size_t count;
-    struct page_run runs[PAGE_SET_RUNS + 1];
-};
-
-static void append_run(struct run_list *list, size_t first, size_t end)
+/* Add [first, end) behind `count` runs, the last of which it may touch; returns how many there are. */
+static size_t append_run(struct page_run *runs, size_t count, size_t first, size_t end)
 {
     if (first >= end) {
-        return;
+        return count;
     }
-    if (list->count > 0 && list->runs[list->count - 1].end == first) {
-        list->runs[list->count - 1].end = end; /* touching runs are one run */
-        return;
+    if (count > 0 && runs[count - 1].end == first) {
+        runs[count - 1].end = end; /* touching runs are one run */
+        return count;
     }
-    list->runs[list->count++] = (struct page_run){first, end};
+    runs[count] = (struct page_run){first, end};
+    return count + 1;
 }
 
-/* The runs of `set` after [first, end) has been marked or cleared. What a run has before and
- * behind the range stays; a marked range takes all that lies between, touching runs included. */
-static struct run_list changed_runs(const struct page_set *set, size_t first, size_t end, bool mark)
+/* What the runs of `set` become by `change`, in change->runs; returns how many there are. What a run
+ * has before and behind the range stays; a marked range takes all that lies between, touching runs
+ * included. */
+static size_t change_runs(const struct page_set *set, struct page_change *change)
 {
-    struct run_list list = {0};
-    bool placed = !mark;
-    for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
+    size_t first = change->first, end = change->end, count = 0;
+    bool placed = !change->mark;
+    memset(change->runs, 0, sizeof(change->runs));
+    for (size_t i = 0; i < PAGE_SET_RUNS && set->runs[i].end != 0; i++) {
         struct page_run run = set->runs[i];
-        size_t head_end = run.end < first ? run.end : first;
-        append_run(&list, run.first, head_end);
+        count = append_run(change->runs, count, run.first, run.end < first ? run.end : first);
         if (!placed && run.end > first) {
-            append_run(&list, first, end);
+            count = append_run(change->runs, count, first, end);
             placed = true;
         }
-        append_run(&list, run.first > end ? run.first : end, run.end);
+        count = append_run(change->runs, count, run.first > end ? run.first : end, run.end);
     }
-    if (!placed) {
-        append_run(&list, first, end);
-    }
-    return list;
-}
-
-static void store_runs(struct page_set *set, const struct run_list *list)
-{
-    memset(set->runs, 0, sizeof(set->runs));
-    memcpy(set->runs, list->runs, list->count * sizeof(list->runs[0]));
+    return placed ? count : append_run(change->runs, count, first, end);
 }
 
 /* ---- the set ---- */
@@ -122,12 +111,18 @@ static size_t bitmap_bytes(size_t pages, const struct table_memory *memory)
     return ((pages + 7) / 8 + page - 1) & ~(page - 1);
 }
 
-void page_set_init(struct page_set *set, size_t pages)
+void page_set_init(struct page_set *set, size_t pages, bool all)
 {
     memset(set, 0, sizeof(*set));
     if (pages <= PAGE_SET_INLINE_PAGES) {
         set->bits = set->inline_bits;
     }
+    if (all && set->bits != NULL) {
+        bits_mark(set->bits, 0, pages);
+    } else if (all) {
+        set->runs[0].end = pages;
+    }
+    set->committed = all ? pages : 0;
 }
 
 void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *memory)
@@ -135,7 +130,7 @@ void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *m
     if (set->bits != NULL && set->bits != set->inline_bits) {
         table_memory_release(memory, set->bits, bitmap_bytes(pages, memory));
     }
-    page_set_init(set, pages);
+    set->bits = NULL;
 }
 
 size_t page_set_count(const struct page_set *set, size_t first, size_t end)
@@ -153,9 +148,14 @@ size_t page_set_count(const struct page_set *set, size_t first, size_t end)
 }
 
 bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t end, bool mark,
-                      struct table_memory *memory)
+                      struct table_memory *memory, struct page_change *change)
 {
-    if (set->bits != NULL || changed_runs(set, first, end, mark).count <= PAGE_SET_RUNS) {
+    size_t count = page_set_count(set, first, end);
+    change->pages = mark ? end - first - count : count;
+    change->first = first;
+    change->end = end;
+    change->mark = mark;
+    if (change->pages == 0 || set->bits != NULL || change_runs(set, change) <= PAGE_SET_RUNS) {
         return true;
     }
     uint64_t *bits = table_memory_map(memory, bitmap_bytes(pages, memory));
@@ -169,31 +169,23 @@ bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t e
     return true;
 }
 
-void page_set_mark(struct page_set *set, size_t first, size_t end)
-{
-    set->committed += (end - first) - page_set_count(set, first, end);
-    if (set->bits != NULL) {
-        bits_mark(set->bits, first, end);
-        return;
-    }
-    struct run_list list = changed_runs(set, first, end, true);
-    store_runs(set, &list);
-}
-
-void page_set_clear(struct page_set *set, size_t pages, size_t first, size_t end,
+void page_set_apply(struct page_set *set, size_t pages, const struct page_change *change,
                     struct table_memory *memory)
 {
-    set->committed -= page_set_count(set, first, end);
+    if (change->pages == 0) {
+        return;
+    }
+    set->committed += change->mark ? change->pages : (size_t)0 - change->pages;
     if (set->committed == 0) {
         page_set_dispose(set, pages, memory);
-        return;
+        page_set_init(set, pages, false);
+    } else if (set->bits == NULL) {
+        memcpy(set->runs, change->runs, sizeof(set->runs));
+    } else if (change->mark) {
+        bits_mark(set->bits, change->first, change->end);
+    } else {
+        bits_clear(set->bits, change->first, change->end);
     }
-    if (set->bits != NULL) {
-        bits_clear(set->bits, first, end);
-        return;
-    }
-    struct run_list list = changed_runs(set, first, end, false);
-    store_runs(set, &list);
 }
 
 bool page_set_next_run(const struct page_set *set, size_t pages, size_t *first, size_t *end)

@@ -11,8 +11,8 @@
  * A set is 64 bytes on 64-bit systems and is not locked: its region's lock guards it. It must not
  * be moved once initialised. Ranges are half open, in pages from the region's base.
  *
- * Prepare, act, commit: page_set_prepare is the only step that can fail; after it the mark or clear
- * of the same range cannot, whatever the OS call in between did.
+ * Prepare, ask the OS, apply: only the first step can fail for lack of memory, and it has done the
+ * arithmetic for the last.
  */
 #ifndef HOSTMEM_CORE_PAGE_SET_H
 #define HOSTMEM_CORE_PAGE_SET_H
@@ -37,18 +37,32 @@ struct page_set {
     };
 };
 
-/* An empty set for a region of `pages` pages. The same `pages` goes with every later call. */
-void page_set_init(struct page_set *set, size_t pages);
+/* A prepared change. */
+struct page_change {
+    size_t pages; /* how many it adds, or takes away */
+    size_t first; /* of [first, end) */
+    size_t end;
+    bool mark;                               /* or clear */
+    struct page_run runs[PAGE_SET_RUNS + 1]; /* what the runs become, where runs count */
+};
+
+/* A set of no page, or of all of them, for a region of `pages` pages. The same `pages` goes with
+ * every later call. */
+void page_set_init(struct page_set *set, size_t pages, bool all);
+
+/* Give the bitmap back. The set is to be initialised before it is used again. */
 void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *memory);
 
 /* How many pages of [first, end) are in the set. */
 size_t page_set_count(const struct page_set *set, size_t first, size_t end);
 
-/* Make sure that marking, or clearing, [first, end) cannot fail. False: no memory, set unchanged. */
+/* Find out what it takes to mark, or to clear, [first, end), and get the memory for it. No page
+ * changes. False: no memory. */
 bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t end, bool mark,
-                      struct table_memory *memory);
-void page_set_mark(struct page_set *set, size_t first, size_t end);
-void page_set_clear(struct page_set *set, size_t pages, size_t first, size_t end,
+                      struct table_memory *memory, struct page_change *change);
+
+/* Do it. Nothing else has changed the set since it was prepared. */
+void page_set_apply(struct page_set *set, size_t pages, const struct page_change *change,
                     struct table_memory *memory);
 
 /* The next run of committed pages at or after *end, as [*first, *end); false when there is none.

@@ -63,7 +63,7 @@ static size_t array_bytes(size_t element)
 
 static size_t page_count_of(const struct region_table *table, size_t size)
 {
-    return size / table->memory->os->page_size;
+    return os_pages(table->memory->os, size);
 }
 
 os_error region_table_create(struct region_table *table, struct table_memory *memory)
@@ -168,10 +168,7 @@ os_error region_table_publish(struct region_table *table, uint32_t id,
     if (slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    page_set_init(pages, page_count);
-    if (committed) {
-        page_set_mark(pages, 0, page_count);
-    }
+    page_set_init(pages, page_count, committed);
     /* Release: pairs with the acquire loads in read_region; see the head of this file. */
     atomic_store_explicit(&region->base, snapshot->base, memory_order_release);
     atomic_store_explicit(&region->size, snapshot->size, memory_order_release);

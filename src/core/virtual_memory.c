@@ -41,8 +41,8 @@ static bool pages_of(const struct os *os, const struct region_guard *region, uin
     if (!whole_pages(os, address, size, &from, &to)) {
         return false;
     }
-    *first = (from - region->base) / os->page_size;
-    *end = (to - region->base) / os->page_size;
+    *first = os_pages(os, from - region->base);
+    *end = os_pages(os, to - region->base);
     *end = *end < region->page_count ? *end : region->page_count;
     return true;
 }
@@ -108,15 +108,16 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
                               enum budget_level level, uintptr_t *result)
 {
     const struct os *os = memory->os;
+    struct page_change change;
     size_t first, end;
     if (!pages_of(os, region, address, size, &first, &end)) {
         return os->virtual_alloc(os, address, size, type, protect, result);
     }
     if (!page_set_prepare(region->pages, region->page_count, first, end, true,
-                          &memory->table_memory)) {
+                          &memory->table_memory, &change)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    size_t added = (end - first - page_set_count(region->pages, first, end)) * os->page_size;
+    size_t added = change.pages * os->page_size;
     os_error error = budget_take(&memory->budget, 0, added, level);
     if (error != OS_OK) {
         return error;
@@ -127,7 +128,7 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
         return error;
     }
     usage_add(&memory->committed, added);
-    page_set_mark(region->pages, first, end);
+    page_set_apply(region->pages, region->page_count, &change, &memory->table_memory);
     return OS_OK;
 }
 
@@ -181,17 +182,17 @@ static os_error decommit_locked(struct virtual_memory *memory, const struct regi
                                 uintptr_t address, size_t size, uint32_t type)
 {
     const struct os *os = memory->os;
+    struct page_change change = {0};
     size_t first = 0, end = region->page_count;
     bool some = size == 0 || pages_of(os, region, address, size, &first, &end);
     if (some && !page_set_prepare(region->pages, region->page_count, first, end, false,
-                                  &memory->table_memory)) {
+                                  &memory->table_memory, &change)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
     os_error error = os->virtual_free(os, address, size, type);
-    if (error == OS_OK && some) {
-        size_t before = region->pages->committed;
-        page_set_clear(region->pages, region->page_count, first, end, &memory->table_memory);
-        size_t removed = (before - region->pages->committed) * os->page_size;
+    if (error == OS_OK) {
+        size_t removed = change.pages * os->page_size;
+        page_set_apply(region->pages, region->page_count, &change, &memory->table_memory);
         usage_subtract(&memory->committed, removed);
         budget_give_back(&memory->budget, 0, removed);
     }

@@ -190,16 +190,21 @@ static void measure_publish(const char *row, size_t bytes)
 
 static struct page_set set;
 
+static void change(struct page_set *of, size_t pages, size_t page, bool mark)
+{
+    struct page_change change;
+    require(page_set_prepare(of, pages, page, page + 1, mark, &memory, &change));
+    page_set_apply(of, pages, &change, &memory);
+}
+
 static void mark(size_t page)
 {
-    require(page_set_prepare(&set, SET_PAGES, page, page + 1, true, &memory));
-    page_set_mark(&set, page, page + 1);
+    change(&set, SET_PAGES, page, true);
 }
 
 static void clear(size_t page)
 {
-    require(page_set_prepare(&set, SET_PAGES, page, page + 1, false, &memory));
-    page_set_clear(&set, SET_PAGES, page, page + 1, &memory);
+    change(&set, SET_PAGES, page, false);
 }
 
 static void grow_and_shrink(void)
@@ -239,11 +244,9 @@ static void measure_scattered(void)
     struct random random = {2};
     size_t before = usage_current(&memory.committed);
     struct page_set large;
-    page_set_init(&large, pages);
+    page_set_init(&large, pages, false);
     for (size_t i = 0; i < scattered; i++) {
-        size_t page = random_below(&random, pages);
-        require(page_set_prepare(&large, pages, page, page + 1, true, &memory));
-        page_set_mark(&large, page, page + 1);
+        change(&large, pages, random_below(&random, pages), true);
     }
     size_t bytes = usage_current(&memory.committed) - before;
     bench_print_value("tables, 256 GiB with 1 Mi single pages", 1, (double)bytes / (1 << 20),
@@ -266,7 +269,7 @@ int main(int argc, char **argv)
     measure_lookups(1000);
     measure_lookups(65536);
     measure_lookups((size_t)1 << 20);
-    page_set_init(&set, SET_PAGES);
+    page_set_init(&set, SET_PAGES, false);
     bench_print_value("page set, growing, mark+clear", 1, median(grow_and_shrink, MARKS), "ns");
     bench_print_value("page set, random pages, mark+clear", 1, median(random_pages, MARKS), "ns");
     bench_print_value("page set, every second, mark+clear", 1, median(every_second, MARKS), "ns");

@@ -51,8 +51,9 @@ static void compare_pages(size_t count)
 static void fuzz_page_set(void)
 {
     size_t count = 1 + input_below(MAX_PAGES);
-    memset(pages, 0, sizeof(pages));
-    page_set_init(&set, count);
+    bool all = input_below(2) != 0;
+    memset(pages, all, sizeof(pages));
+    page_set_init(&set, count, all);
     while (input_left > 0) {
         bool value = input_below(2) != 0;
         size_t first = input_below(count), end = first + 1 + input_below(count - first), known = 0;
@@ -61,12 +62,9 @@ static void fuzz_page_set(void)
         }
         REQUIRE(page_set_count(&set, first, end) == known);
         fail_sometimes();
-        if (page_set_prepare(&set, count, first, end, value, &memory)) {
-            if (value) {
-                page_set_mark(&set, first, end);
-            } else {
-                page_set_clear(&set, count, first, end, &memory);
-            }
+        struct page_change change;
+        if (page_set_prepare(&set, count, first, end, value, &memory, &change)) {
+            page_set_apply(&set, count, &change, &memory);
             memset(pages + first, value, end - first);
         }
         compare_pages(count);

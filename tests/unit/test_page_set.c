@@ -32,18 +32,24 @@ static int tear_down(void **state)
     return usage_current(&memory.committed) == 0 && fake_os_destroy(&fake) == 0 ? 0 : -1;
 }
 
+static void change(struct page_set *set, size_t pages, size_t first, size_t end, bool mark)
+{
+    struct page_change change;
+    size_t before = page_set_count(set, first, end);
+    assert_true(page_set_prepare(set, pages, first, end, mark, &memory, &change));
+    assert_int_equal(change.pages, mark ? end - first - before : before);
+    page_set_apply(set, pages, &change, &memory);
+    assert_sound(page_set_check(set, pages));
+}
+
 static void mark(struct page_set *set, size_t pages, size_t first, size_t end)
 {
-    assert_true(page_set_prepare(set, pages, first, end, true, &memory));
-    page_set_mark(set, first, end);
-    assert_sound(page_set_check(set, pages));
+    change(set, pages, first, end, true);
 }
 
 static void clear(struct page_set *set, size_t pages, size_t first, size_t end)
 {
-    assert_true(page_set_prepare(set, pages, first, end, false, &memory));
-    page_set_clear(set, pages, first, end, &memory);
-    assert_sound(page_set_check(set, pages));
+    change(set, pages, first, end, false);
 }
 
 /* The runs of the set are exactly these, given as first, end, first, end … */
@@ -66,15 +72,19 @@ static void assert_runs(const struct page_set *set, size_t pages, const size_t *
     assert_runs(set, pages, (const size_t[]){__VA_ARGS__},                                         \
                 sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t) / 2)
 
-static void a_new_set_is_empty_whatever_its_size(void **state)
+static void a_new_set_is_empty_or_full_whatever_its_size(void **state)
 {
     const size_t sizes[] = {1, 63, 64, 65, SMALL - 1, SMALL, LARGE, 100000};
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct page_set set;
         memset(&set, 0xAA, sizeof(set));
-        page_set_init(&set, sizes[i]);
+        page_set_init(&set, sizes[i], false);
         assert_runs(&set, sizes[i], NULL, 0);
+        assert_sound(page_set_check(&set, sizes[i]));
+        memset(&set, 0xAA, sizeof(set));
+        page_set_init(&set, sizes[i], true);
+        ASSERT_RUNS(&set, sizes[i], 0, sizes[i]);
         assert_sound(page_set_check(&set, sizes[i]));
         page_set_dispose(&set, sizes[i], &memory);
     }
@@ -85,7 +95,7 @@ static void a_small_set_never_needs_memory(void **state)
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, SMALL);
+    page_set_init(&set, SMALL, false);
     for (size_t page = 0; page < SMALL; page += 2) {
         mark(&set, SMALL, page, page + 1);
     }
@@ -105,7 +115,7 @@ static void three_runs_of_a_large_set_need_no_memory(void **state)
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     mark(&set, LARGE, 100, 110);
     mark(&set, LARGE, 150, 151);
     mark(&set, LARGE, 0, 1);
@@ -119,7 +129,7 @@ static void touching_and_overlapping_runs_become_one(void **state)
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     mark(&set, LARGE, 10, 20);
     mark(&set, LARGE, 20, 30); /* behind */
     mark(&set, LARGE, 5, 10);  /* before */
@@ -139,7 +149,7 @@ static void clearing_cuts_splits_and_removes_runs(void **state)
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     mark(&set, LARGE, 0, 150);
     clear(&set, LARGE, 0, 10);
     clear(&set, LARGE, 140, 190);
@@ -163,7 +173,7 @@ static void the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along(void
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     for (size_t round = 0; round < 2; round++) {
         for (size_t run = 0; run < 3; run++) {
             mark(&set, LARGE, 10 * run, 10 * run + 5);
@@ -187,7 +197,7 @@ static void a_clear_that_splits_the_third_run_brings_a_bitmap_too(void **state)
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, 100000);
+    page_set_init(&set, 100000, false);
     mark(&set, 100000, 0, 10);
     mark(&set, 100000, 20, 30);
     mark(&set, 100000, 40, 99999);
@@ -202,17 +212,18 @@ static void a_clear_that_splits_the_third_run_brings_a_bitmap_too(void **state)
 static void a_prepare_that_fails_leaves_the_set_as_it_was(void **state)
 {
     const enum fake_kind kinds[] = {FAKE_TABLE_RESERVE, FAKE_TABLE_COMMIT};
+    struct page_change change;
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     mark(&set, LARGE, 0, 1);
     mark(&set, LARGE, 10, 20);
     mark(&set, LARGE, 30, 40);
     for (size_t i = 0; i < 2; i++) {
         fake_os_fail(&fake, kinds[i], 1);
-        assert_false(page_set_prepare(&set, LARGE, 50, 60, true, &memory));
+        assert_false(page_set_prepare(&set, LARGE, 50, 60, true, &memory, &change));
         fake_os_fail(&fake, kinds[i], 1);
-        assert_false(page_set_prepare(&set, LARGE, 12, 14, false, &memory));
+        assert_false(page_set_prepare(&set, LARGE, 12, 14, false, &memory, &change));
         assert_null(set.bits);
         ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
         assert_int_equal(fake.table_count, 0);
@@ -226,15 +237,16 @@ static void a_prepare_that_fails_leaves_the_set_as_it_was(void **state)
 
 static void prepare_alone_changes_no_page(void **state)
 {
+    struct page_change change;
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     mark(&set, LARGE, 0, 1);
     mark(&set, LARGE, 10, 20);
     mark(&set, LARGE, 30, 40);
-    assert_true(page_set_prepare(&set, LARGE, 50, 60, true, &memory));
+    assert_true(page_set_prepare(&set, LARGE, 50, 60, true, &memory, &change));
     ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
-    assert_true(page_set_prepare(&set, LARGE, 12, 13, false, &memory));
+    assert_true(page_set_prepare(&set, LARGE, 12, 13, false, &memory, &change));
     ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
     assert_sound(page_set_check(&set, LARGE));
     page_set_dispose(&set, LARGE, &memory);
@@ -252,7 +264,7 @@ static void compare_with_naive(struct random *random, size_t pages, size_t opera
     bool *naive = calloc(pages, sizeof(*naive));
     size_t expected = 0;
     struct page_set set;
-    page_set_init(&set, pages);
+    page_set_init(&set, pages, false);
     for (size_t i = 0; i < operations; i++) {
         size_t first = random_below(random, pages);
         size_t length = random_one_in(random, 50) ? pages : 1 + random_below(random, 1 + pages / 8);
@@ -272,12 +284,9 @@ static void compare_with_naive(struct random *random, size_t pages, size_t opera
             fail_at("count", i, pages);
         }
         expected = value ? expected + (end - first) - counted : expected - counted;
-        assert_true(page_set_prepare(&set, pages, first, end, value, &memory));
-        if (value) {
-            page_set_mark(&set, first, end);
-        } else {
-            page_set_clear(&set, pages, first, end, &memory);
-        }
+        struct page_change change;
+        assert_true(page_set_prepare(&set, pages, first, end, value, &memory, &change));
+        page_set_apply(&set, pages, &change, &memory);
         const char *fault = page_set_check(&set, pages);
         if (fault != NULL || set.committed != expected) {
             fail_at(fault != NULL ? fault : "committed", i, pages);
@@ -316,7 +325,7 @@ static void check_notices_every_kind_of_damage(void **state)
 {
     struct page_set set;
     (void)state;
-    page_set_init(&set, LARGE);
+    page_set_init(&set, LARGE, false);
     mark(&set, LARGE, 10, 20);
     mark(&set, LARGE, 30, 40);
 
@@ -339,7 +348,7 @@ static void check_notices_every_kind_of_damage(void **state)
     assert_fault(page_set_check(&set, SMALL), "a small region keeps runs");
     assert_sound(page_set_check(&set, LARGE));
 
-    page_set_init(&set, SMALL);
+    page_set_init(&set, SMALL, false);
     mark(&set, SMALL, 10, 20);
     set.inline_bits[0] ^= 1;
     assert_fault(page_set_check(&set, SMALL), "the count of committed pages is not their number");
@@ -352,7 +361,7 @@ static void an_empty_range_is_no_page_in_either_form(void **state)
     struct page_set set;
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        page_set_init(&set, sizes[i]);
+        page_set_init(&set, sizes[i], false);
         mark(&set, sizes[i], 100, 200);
         for (size_t k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
             assert_int_equal(page_set_count(&set, places[k], places[k]), 0);
@@ -367,7 +376,8 @@ static void an_empty_range_is_no_page_in_either_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_new_set_is_empty_whatever_its_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_new_set_is_empty_or_full_whatever_its_size, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_small_set_never_needs_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(three_runs_of_a_large_set_need_no_memory, set_up,
                                         tear_down),

@@ -147,6 +147,17 @@ static void a_withdrawn_region_is_nowhere_and_a_restored_one_is_as_before(void *
     assert_sound(region_table_check(&table, 2 * SLOT, 2 * SLOT));
 }
 
+/* More runs than fit into a set: it gets a bitmap. */
+static void mark_every_second_page(const struct region_guard *guard)
+{
+    struct page_change change;
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(page_set_prepare(guard->pages, guard->page_count, 2 * i, 2 * i + 1, true,
+                                     &memory, &change));
+        page_set_apply(guard->pages, guard->page_count, &change, &memory);
+    }
+}
+
 static void a_discarded_region_gives_its_bitmap_and_its_id_back(void **state)
 {
     struct region_guard guard;
@@ -154,11 +165,7 @@ static void a_discarded_region_gives_its_bitmap_and_its_id_back(void **state)
     uint32_t id = publish(BASE, 4 * MIB, false);
     assert_true(region_table_lock(&table, BASE, &guard));
     size_t tables = fake.table_count;
-    for (size_t i = 0; i < 5; i++) {
-        assert_true(
-            page_set_prepare(guard.pages, guard.page_count, 2 * i, 2 * i + 1, true, &memory));
-        page_set_mark(guard.pages, 2 * i, 2 * i + 1);
-    }
+    mark_every_second_page(&guard);
     assert_int_equal(fake.table_count, tables + 1);
     region_table_withdraw(&table, &guard);
     region_table_discard(&table, &guard);
@@ -317,11 +324,7 @@ static void destroy_gives_back_the_bitmaps_of_regions_that_are_alive(void **stat
     (void)state;
     publish(BASE, 4 * MIB, false);
     assert_true(region_table_lock(&table, BASE, &guard));
-    for (size_t i = 0; i < 5; i++) {
-        assert_true(
-            page_set_prepare(guard.pages, guard.page_count, 2 * i, 2 * i + 1, true, &memory));
-        page_set_mark(guard.pages, 2 * i, 2 * i + 1);
-    }
+    mark_every_second_page(&guard);
     assert_non_null(guard.pages->bits);
     region_table_unlock(&table, &guard); /* tear_down counts what is left */
 }
