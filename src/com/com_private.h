@@ -98,6 +98,9 @@ HRESULT host_memory_policy_set_limits(struct host_memory_manager *manager,
  *         } while (request_again(&request, &error));
  *     }
  *     return request_end(&request, error);
+ *
+ * What is inline is what every request goes through: what comes right behind a system call is code
+ * that the processor has forgotten, so there should be little of it, and few calls.
  */
 struct request {
     struct host_memory_manager *manager;
@@ -106,17 +109,39 @@ struct request {
     ULONGLONG deadline; /* of the wait for room; set by the first refusal */
 };
 
-/* OS_OK, or HM_INJECTED: this request is to be refused on purpose. */
-os_error request_begin(struct request *request, struct host_memory_manager *manager,
-                       EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes);
-bool request_again(struct request *request, os_error *error);
-HRESULT request_end(struct request *request, os_error error);
+/* Of a request that was refused, whether to ask again; if not, *error may have changed. */
+bool request_refused(struct request *request, os_error *error);
+
+/* The HRESULT of a request that failed. */
+HRESULT request_failed(struct request *request, os_error error);
 
 static inline enum budget_level level_of(EMemoryCriticalLevel level)
 {
     return level == eProcessCritical     ? BUDGET_PROCESS
            : level == eAppDomainCritical ? BUDGET_APP_DOMAIN
                                          : BUDGET_TASK;
+}
+
+/* OS_OK, or HM_INJECTED: this request is to be refused on purpose. */
+static inline os_error request_begin(struct request *request, struct host_memory_manager *manager,
+                                     EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes)
+{
+    *request = (struct request){.manager = manager, .level = level_of(level)};
+    return fault_plan_refuses(&manager->faults, request->level, kind, bytes) ? HM_INJECTED : OS_OK;
+}
+
+static inline bool request_again(struct request *request, os_error *error)
+{
+    return *error != OS_OK && request_refused(request, error);
+}
+
+static inline HRESULT request_end(struct request *request, os_error error)
+{
+    if (error != OS_OK) {
+        return request_failed(request, error);
+    }
+    pressure_check(request->manager->pressure);
+    return S_OK;
 }
 
 /* Memory was given back, or a limit was raised: let those who wait try again. */
@@ -128,17 +153,30 @@ static inline void request_room_was_made(struct host_memory_manager *manager)
     }
 }
 
-/* The HRESULT for an error, for calls that ask for nothing; notices that the manager is broken. */
-HRESULT host_memory_manager_result(struct host_memory_manager *manager, os_error error);
-
 /* host_malloc.c. Holds a reference on the manager. */
 HRESULT host_malloc_create(struct host_memory_manager *manager, DWORD flags, IHostMalloc **malloc);
 
 /* class_factory.c */
 HRESULT class_factory_get(REFIID iid, void **object);
 
-/* result.c: the HRESULT for an error; sets LastError unless it is OS_OK. */
-HRESULT hresult_from_error(os_error error);
+/* result.c: the HRESULT for an error that is not OS_OK; sets LastError. */
+HRESULT hresult_of_failure(os_error error);
+
+static inline HRESULT hresult_from_error(os_error error)
+{
+    return error == OS_OK ? S_OK : hresult_of_failure(error);
+}
+
+/* The same, for calls that ask for nothing; notices that the manager is broken. */
+static inline HRESULT host_memory_manager_result(struct host_memory_manager *manager,
+                                                 os_error error)
+{
+    if (error == HM_BROKEN) {
+        /* E_FAIL means that the host can do no more; whatever came next would make it worse. */
+        atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);
+    }
+    return hresult_from_error(error);
+}
 
 /* module.c: the count of objects and locks that keep the module loaded. */
 void module_add_ref(void);

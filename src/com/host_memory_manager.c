@@ -311,15 +311,6 @@ static const IHostMemoryManagerVtbl host_memory_manager_vtbl = {
 
 _Static_assert(sizeof(IHostMemoryManagerVtbl) == 13 * sizeof(void *), "a slot is missing");
 
-HRESULT host_memory_manager_result(struct host_memory_manager *manager, os_error error)
-{
-    if (error == HM_BROKEN) {
-        /* E_FAIL means that the host can do no more; whatever came next would make it worse. */
-        atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);
-    }
-    return hresult_from_error(error);
-}
-
 /* ---- create ---- */
 
 static bool create_events(struct host_memory_manager *manager)

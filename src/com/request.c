@@ -18,13 +18,6 @@
 
 #define LOOK_AGAIN_MS 10
 
-os_error request_begin(struct request *request, struct host_memory_manager *manager,
-                       EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes)
-{
-    *request = (struct request){.manager = manager, .level = level_of(level)};
-    return fault_plan_refuses(&manager->faults, request->level, kind, bytes) ? HM_INJECTED : OS_OK;
-}
-
 static void wait_for_room(struct host_memory_manager *manager, ULONGLONG milliseconds)
 {
     const HANDLE handles[] = {manager->shut_down, manager->room_made};
@@ -34,7 +27,7 @@ static void wait_for_room(struct host_memory_manager *manager, ULONGLONG millise
     atomic_fetch_sub(&manager->waiters, 1);
 }
 
-bool request_again(struct request *request, os_error *error)
+bool request_refused(struct request *request, os_error *error)
 {
     struct host_memory_manager *manager = request->manager;
     request->refusal = OS_OK;
@@ -62,12 +55,10 @@ bool request_again(struct request *request, os_error *error)
     return true;
 }
 
-HRESULT request_end(struct request *request, os_error error)
+HRESULT request_failed(struct request *request, os_error error)
 {
     struct budget *budget = &request->manager->memory.budget;
-    if (error == OS_OK) {
-        pressure_check(request->manager->pressure);
-    } else if (request->refusal == HM_OVER_COMMIT) {
+    if (request->refusal == HM_OVER_COMMIT) {
         budget_deny(&budget->commit, request->level);
     } else if (request->refusal == HM_OVER_RESERVE) {
         budget_deny(&budget->reserve, request->level);

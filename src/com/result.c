@@ -39,11 +39,8 @@ static const struct {
     {HM_UNAVAILABLE, HOST_E_CLRNOTAVAILABLE, ERROR_NOT_READY},
 };
 
-HRESULT hresult_from_error(os_error error)
+HRESULT hresult_of_failure(os_error error)
 {
-    if (error == OS_OK) {
-        return S_OK;
-    }
     for (size_t i = 0; i < ARRAYSIZE(own_errors); i++) {
         if (error == own_errors[i].error) {
             SetLastError(own_errors[i].last_error);

@@ -57,9 +57,7 @@ bool budget_charge(struct budget_line *line, size_t bytes, enum budget_level lev
 
 void budget_refund(struct budget_line *line, size_t bytes)
 {
-    if (bytes != 0) { /* a locked instruction less for whoever has only one amount to give back */
-        usage_subtract(&line->used, bytes);
-    }
+    usage_subtract(&line->used, bytes);
 }
 
 void budget_deny(struct budget_line *line, enum budget_level level)

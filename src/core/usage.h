@@ -29,6 +29,9 @@ static inline void usage_raise_peak(struct usage *usage, size_t now)
 
 static inline void usage_add(struct usage *usage, size_t amount)
 {
+    if (amount == 0) {
+        return; /* a locked instruction less: a reservation commits nothing */
+    }
     /* Relaxed: the numbers guard no other memory. */
     size_t now = atomic_fetch_add_explicit(&usage->current, amount, memory_order_relaxed) + amount;
     usage_raise_peak(usage, now);
@@ -36,7 +39,9 @@ static inline void usage_add(struct usage *usage, size_t amount)
 
 static inline void usage_subtract(struct usage *usage, size_t amount)
 {
-    atomic_fetch_sub_explicit(&usage->current, amount, memory_order_relaxed);
+    if (amount != 0) {
+        atomic_fetch_sub_explicit(&usage->current, amount, memory_order_relaxed);
+    }
 }
 
 static inline size_t usage_current(const struct usage *usage)
