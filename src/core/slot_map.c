@@ -10,12 +10,13 @@
  * the reservation that got them, and the kernel gives an address away only after it has taken it
  * back. So the last value of a slot is that of its last owner, and no clear can hit a successor.
  *
- * Of two slots, or of a slot and `whole`, a reader may see one as it was and the other as it is. It
- * uses one answer only, and a region is in `whole` or in slots of a GiB, never in both: to read
- * `whole` before it was set and the slot after it was cleared takes a moment between two owners.
+ * Of two slots, or of a slot and its word, a reader may see one as it was and the other as it is. It
+ * uses one answer only, and a region is in the words of the root or in the slots of a leaf of a GiB,
+ * never in both: to read the word before the id was written there and the slot after it was cleared
+ * takes a moment between two owners.
  *
- * A leaf is published by compare-and-swap with release after the OS has zeroed it, and stays until
- * the map is destroyed, so a reader that got the pointer may always read through it.
+ * A word's mark for its leaf is set with release after the OS has committed it as zeros, and stays
+ * until the map is destroyed, so a reader that saw the mark may always read the leaf.
  */
 #include "core/slot_map.h"
 
@@ -42,49 +43,57 @@ os_error slot_map_create(struct slot_map *map, struct table_memory *memory)
 #endif
     size_t count = root_index(last) + 1;
     size_t page = memory->os->page_size;
-    size_t bytes = count * (sizeof(*map->leaves) + sizeof(*map->whole));
-    bytes = (bytes + page - 1) & ~(page - 1);
-    void *root = table_memory_map(memory, bytes);
-    if (root == NULL) {
+    size_t bytes = (count * sizeof(*map->root) + page - 1) & ~(page - 1);
+    *map = (struct slot_map){.memory = memory, .root_count = count, .root_bytes = bytes};
+    map->leaves = table_memory_reserve(memory, count * sizeof(*map->leaves));
+    map->root = map->leaves == NULL ? NULL : table_memory_map(memory, bytes);
+    if (map->root == NULL) {
+        slot_map_destroy(map);
         return OS_NOT_ENOUGH_MEMORY;
     }
-    map->memory = memory;
-    map->root_count = count;
-    map->root_bytes = bytes;
-    map->leaves = root;
-    map->whole = (_Atomic uint32_t *)(map->leaves + count);
     return OS_OK;
 }
 
 void slot_map_destroy(struct slot_map *map)
 {
-    for (size_t i = 0; i < map->root_count; i++) {
-        struct slot_leaf *leaf = atomic_load_explicit(&map->leaves[i], memory_order_relaxed);
-        if (leaf != NULL) {
-            table_memory_release(map->memory, leaf, sizeof(*leaf));
-        }
+    size_t leaves = 0;
+    for (size_t i = 0; map->root != NULL && i < map->root_count; i++) {
+        leaves += (atomic_load_explicit(&map->root[i], memory_order_relaxed) & SLOT_MAP_LEAF) != 0;
     }
-    table_memory_release(map->memory, map->leaves, map->root_bytes);
+    if (map->root != NULL) {
+        table_memory_release(map->memory, map->root, map->root_bytes);
+    }
+    if (map->leaves != NULL) {
+        table_memory_release(map->memory, map->leaves, leaves * sizeof(*map->leaves));
+    }
 }
 
 static bool install_leaf(struct slot_map *map, size_t index)
 {
-    struct slot_leaf *_Atomic *entry = &map->leaves[index];
-    struct slot_leaf *expected = NULL;
-    struct slot_leaf *leaf;
-    if (atomic_load_explicit(entry, memory_order_relaxed) != NULL) {
+    _Atomic uint32_t *word = &map->root[index];
+    if ((atomic_load_explicit(word, memory_order_relaxed) & SLOT_MAP_LEAF) != 0) {
         return true;
     }
-    leaf = table_memory_map(map->memory, sizeof(*leaf));
-    if (leaf == NULL) {
+    if (!table_memory_commit(map->memory, &map->leaves[index], sizeof(map->leaves[index]))) {
         return false;
     }
-    /* Release: pairs with the acquire of the leaf in slot_map_get. */
-    if (!atomic_compare_exchange_strong_explicit(entry, &expected, leaf, memory_order_release,
-                                                 memory_order_relaxed)) {
-        table_memory_release(map->memory, leaf, sizeof(*leaf)); /* another thread was first */
+    /* Release: pairs with the acquire of the word in slot_map_get. */
+    uint32_t before = atomic_fetch_or_explicit(word, SLOT_MAP_LEAF, memory_order_release);
+    if ((before & SLOT_MAP_LEAF) != 0) {
+        /* Another thread was first. Pages that are committed twice are committed once. */
+        usage_subtract(&map->memory->committed, sizeof(map->leaves[index]));
     }
     return true;
+}
+
+/* Write `id` into a word, whose mark others may be setting. */
+static void set_word(_Atomic uint32_t *word, uint32_t id)
+{
+    uint32_t before = atomic_load_explicit(word, memory_order_relaxed);
+    /* Release: pairs with the acquire in slot_map_get. */
+    while (!atomic_compare_exchange_weak_explicit(word, &before, (before & SLOT_MAP_LEAF) | id,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
 }
 
 /* The part of [base, base + size) in the GiB `index`, as slots [first, end) of its leaf. */
@@ -117,13 +126,12 @@ void slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_t id
         size_t first, end;
         slots_in(i, base, last, &first, &end);
         if (end - first == LEAF_SLOTS) {
-            /* Release: pairs with the acquire in slot_map_get. */
-            atomic_store_explicit(&map->whole[i], id, memory_order_release);
+            set_word(&map->root[i], id);
             continue;
         }
-        struct slot_leaf *leaf = atomic_load_explicit(&map->leaves[i], memory_order_acquire);
         for (size_t slot = first; slot < end; slot++) {
-            atomic_store_explicit(&leaf->ids[slot], id, memory_order_release);
+            /* Release: pairs with the acquire in slot_map_get. */
+            atomic_store_explicit(&map->leaves[i].ids[slot], id, memory_order_release);
         }
     }
 }
@@ -134,16 +142,12 @@ uint32_t slot_map_get(const struct slot_map *map, uintptr_t address)
     if (index >= map->root_count) {
         return 0;
     }
-    /* Acquire: pairs with the releases in slot_map_set and install_leaf. */
-    uint32_t id = atomic_load_explicit(&map->whole[index], memory_order_acquire);
-    if (id != 0) {
-        return id;
+    /* Acquire: pairs with the releases in set_word, slot_map_set and install_leaf. */
+    uint32_t word = atomic_load_explicit(&map->root[index], memory_order_acquire);
+    if (word != SLOT_MAP_LEAF) {
+        return word & SLOT_MAP_MAX_ID;
     }
-    struct slot_leaf *leaf = atomic_load_explicit(&map->leaves[index], memory_order_acquire);
-    if (leaf == NULL) {
-        return 0;
-    }
-    return atomic_load_explicit(&leaf->ids[leaf_index(address)], memory_order_acquire);
+    return atomic_load_explicit(&map->leaves[index].ids[leaf_index(address)], memory_order_acquire);
 }
 
 /* The first slot of `leaf` from `slot` on that has an id; LEAF_SLOTS for none. */
@@ -163,11 +167,11 @@ uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address)
     size_t start = root_index(*address);
     for (size_t i = start; i < map->root_count; i++) {
         uintptr_t gib = (uintptr_t)i << LEAF_SHIFT;
-        uint32_t id = atomic_load_explicit(&map->whole[i], memory_order_acquire);
+        uint32_t word = atomic_load_explicit(&map->root[i], memory_order_acquire);
+        uint32_t id = word & SLOT_MAP_MAX_ID;
         size_t slot = i == start ? leaf_index(*address) : 0;
-        if (id == 0) {
-            struct slot_leaf *leaf = atomic_load_explicit(&map->leaves[i], memory_order_acquire);
-            slot = leaf == NULL ? LEAF_SLOTS : next_slot(leaf, slot, &id);
+        if (word == SLOT_MAP_LEAF) {
+            slot = next_slot(&map->leaves[i], slot, &id);
         }
         if (id != 0) {
             uintptr_t found = gib + ((uintptr_t)slot << SLOT_SHIFT);

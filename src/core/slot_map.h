@@ -3,10 +3,11 @@
  * From any address to the id of the region that owns it, without a lock.
  *
  * Every reservation starts on 64 KiB, so a 64 KiB slot of the address space has one owner at most.
- * A root has one entry per GiB: either the id of a region that covers the whole GiB, or a leaf of
- * 16,384 ids, one per slot. A leaf is 64 KiB of memory; the root of a 47-bit address space is
- * 131,072 entries of 12 bytes, 1.5 MiB; that of a 32-bit one is four entries. A region of 256 GiB
- * writes 255 root entries and at most two leaves.
+ * A root has one word per GiB: the id of a region that covers the whole GiB, and whether the GiB has
+ * a leaf: 16,384 ids, one per slot. All leaves lie side by side in one reservation, each in its place
+ * whether it is there or not, so no pointer leads to them. A leaf is 64 KiB of memory; the root of a
+ * 47-bit address space is 131,072 words, 512 KiB, and the reservation 8 GiB; a 32-bit space has four
+ * words and 256 KiB. A region of 256 GiB writes 255 words and at most two leaves.
  *
  *     address   000a aaaa aaaa aaaa aabb bbbb bbbb bbbb cccc cccc cccc cccc
  *                  root (17 bits)     slot of the leaf     inside the slot
@@ -24,6 +25,9 @@
 #define LEAF_SHIFT 30 /* 1 GiB, what one root entry stands for */
 #define LEAF_SLOTS ((size_t)1 << (LEAF_SHIFT - SLOT_SHIFT))
 
+#define SLOT_MAP_LEAF ((uint32_t)1 << 31) /* in a word of the root: the GiB has a leaf */
+#define SLOT_MAP_MAX_ID (SLOT_MAP_LEAF - 1)
+
 struct slot_leaf {
     _Atomic uint32_t ids[LEAF_SLOTS];
 };
@@ -32,8 +36,8 @@ struct slot_map {
     struct table_memory *memory;
     size_t root_count;
     size_t root_bytes;
-    struct slot_leaf *_Atomic *leaves; /* NULL until a region needs one; then never removed */
-    _Atomic uint32_t *whole;           /* id of the region that covers the GiB, or 0 */
+    _Atomic uint32_t *root;
+    struct slot_leaf *leaves; /* by the index of their word */
 };
 
 /* Covers addresses up to os->max_address, 48 bits at most. OS_NOT_ENOUGH_MEMORY on failure. */
