@@ -170,7 +170,8 @@ static struct report report_of(const struct agent_block *block)
 }
 
 /* Of every process that ran .NET. Returns how many there were. */
-static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
+static unsigned write_reports(const struct agent_board *board, DWORD exit_code,
+                              const struct runtime_location *location)
 {
     static struct report reports[AGENT_PROCESSES];
     unsigned count = 0;
@@ -180,6 +181,9 @@ static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
             if (i == 0) {
                 reports[count].exit_code =
                     exit_code; /* seen from outside, it is right in any case */
+                if (!*reports[count].version && location->runtime_config) {
+                    reports[count].version = location->version; /* it is in the program's folder */
+                }
             }
             count++;
         }
@@ -191,7 +195,8 @@ static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
 }
 
 /* What is to be said when the program has ended. Returns the exit code. */
-static int conclude(const struct options *options, const struct agent_board *board, DWORD exit_code)
+static int conclude(const struct options *options, const struct agent_board *board, DWORD exit_code,
+                    const struct runtime_location *location)
 {
     const struct agent_block *block = &board->blocks[0];
     const WCHAR *name = path_name(options->program);
@@ -200,7 +205,7 @@ static int conclude(const struct options *options, const struct agent_board *boa
     } else if (exit_code == CORECLR_INIT_FAILED && options->commit_limit) {
         return text_fail(L"the runtime in %ls does not start with --commit-limit %I64u", name,
                          options->commit_limit);
-    } else if (write_reports(board, exit_code) == 0) {
+    } else if (write_reports(board, exit_code, location) == 0) {
         text_fail(L"%ls ended with %ls and never loaded a .NET runtime", name,
                   text_format(exit_code < 0x80000000u ? L"%lu" : L"0x%08lx", exit_code));
     }
@@ -226,7 +231,7 @@ int child_host_run(const struct options *options)
         report_hard_limit(gc_settings_apply(options, &location));
         result = run_to_end(options, &board->blocks[0], mapping, &exit_code);
         if (result < 0) {
-            result = conclude(options, board, exit_code);
+            result = conclude(options, board, exit_code, &location);
         }
     }
     UnmapViewOfFile(board);

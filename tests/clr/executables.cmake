@@ -38,28 +38,22 @@ endif()
 clr_error_test(single_in_1M "the runtime in azmcp.exe does not start with --commit-limit 1048576"
     --commit-limit 1M ${single} --version)
 
-# ---- Started by hostfxr, as the SDK's apphost does ----
+# ---- Apphosts: as the SDK builds a program, and as it publishes one with its runtime ----
 
-add_executable(apphost apphost.c)
-target_link_libraries(apphost PRIVATE hostmem_build)
-target_link_options(apphost PRIVATE -municode)
+include(Apphost)
 
 set(executables ${CMAKE_CURRENT_BINARY_DIR}/executables)
 foreach(program IN ITEMS args churn exit failfast linger spawn throw)
-    file(WRITE ${executables}/${program}.runtimeconfig.json [[
-{
-  "runtimeOptions": {
-    "framework": { "name": "Microsoft.NETCore.App", "version": "3.1.0" }
-  }
-}
-]])
-    add_custom_command(OUTPUT ${executables}/${program}.exe
-        COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:apphost> ${executables}/${program}.exe
-        COMMAND ${CMAKE_COMMAND} -E copy ${managed}/${program}.exe ${executables}/${program}.dll
-        DEPENDS apphost ${managed}/${program}.exe managed_${program}
-    )
+    hostmem_framework_dependent(${program} ${executables})
     list(APPEND executable_programs ${executables}/${program}.exe)
 endforeach()
+set(self_contained ${CMAKE_CURRENT_BINARY_DIR}/self_contained)
+if(EXISTS ${HOSTMEM_DOTNET_31})
+    foreach(program IN ITEMS args churn)
+        hostmem_self_contained(${program} ${self_contained})
+        list(APPEND executable_programs ${self_contained}/${program}.exe)
+    endforeach()
+endif()
 # hostmem.dll is not beside this one.
 add_custom_command(OUTPUT ${executables}/lacks_a_dll.exe
     COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:hostmem-run> ${executables}/lacks_a_dll.exe
@@ -79,6 +73,11 @@ apphost_test(args args EXIT_CODE 2 ARGUMENTS a "b c"
     EXPECT "runtime.kind = coreclr" "runtime.version = 3.1.2" "runtime.startedBy = executable"
         "figuresAgeMilliseconds = 0"
 )
+# By the user's own variable, with hostmem-run told nothing.
+add_test(NAME clr.apphost.dotnet_root COMMAND ${CMAKE_COMMAND} -E env --unset=HOSTMEM_RUNTIME
+    DOTNET_ROOT=${HOSTMEM_DOTNET_31} ${run} --report json ${executables}/args.exe a)
+set_tests_properties(clr.apphost.dotnet_root PROPERTIES LABELS clr TIMEOUT 60
+    PASS_REGULAR_EXPRESSION "\\[a\\].*\"version\": \"3\\.1\\.2\".*\"exitCode\": 1,")
 apphost_test(churn churn EXIT_CODE 42
     OUTPUT "allocated 128000 KiB, kept 12288 KiB"
     EXPECT "calls.VirtualAlloc > 1000" "calls.Alloc > 3000" "commit.peakBytes > ${MiB_12}"
@@ -98,6 +97,21 @@ apphost_test(every_fault churn EXIT_CODE 3762504530 OPTIONS --fault level=task,r
     EXPECT "faults.task > 0")
 clr_error_test(apphost_in_1M "the runtime in args.exe does not start with --commit-limit 1048576"
     --runtime ${HOSTMEM_DOTNET_31} --commit-limit 1M ${executables}/args.exe)
+
+# The runtime is in the program's own folder; no installation is named.
+clr_test(self_contained.args RUNTIME ${self_contained} PROGRAM ${self_contained}/args.exe EXIT_CODE 2
+    ARGUMENTS a "b c"
+    OUTPUT "\\[a\\].*\\[b c\\]"
+    EXPECT "runtime.kind = coreclr" "runtime.version = 3.1.2" "runtime.startedBy = executable"
+        "figuresAgeMilliseconds = 0"
+)
+clr_test(self_contained.churn_in_24M RUNTIME ${self_contained} PROGRAM ${self_contained}/churn.exe
+    EXIT_CODE 42
+    OPTIONS --commit-limit 24M
+    OUTPUT "allocated 128000 KiB, kept 12288 KiB"
+    EXPECT "commit.chargedPeakBytes <= commit.limitBytes" "commit.deniedCalls.process = 0"
+        "gcHeapHardLimitBytes = commit.limitBytes"
+)
 
 # What a program starts: an executable like itself, and through it a native one.
 apphost_test(children_ignored spawn EXIT_CODE 12
