@@ -9,6 +9,8 @@
  * heap never gets as far as that limit: code, metadata and the native heap come out of the same
  * budget, so it is the manager that refuses, at the right moment. Smaller values were tried and only
  * keep the program from memory that it could have.
+ *
+ * Every variable stands in AGENT_VARIABLES too: what the program starts is not to see it.
  */
 #ifndef RUN_GC_SETTINGS_H
 #define RUN_GC_SETTINGS_H

@@ -35,8 +35,16 @@ set_tests_properties(clr.10.crt_heap PROPERTIES LABELS clr TIMEOUT 120 PASS_REGU
 if(NOT EXISTS ${HOSTMEM_DOTNET_10_SINGLE})
     set_tests_properties(clr.10.crt_heap PROPERTIES DISABLED TRUE)
 endif()
-clr_error_test(single_in_1M "the runtime in azmcp.exe does not start with --commit-limit 1048576"
-    --commit-limit 1M ${single} --version)
+# What the runtime cannot bear in its start or later, and a limit in which it starts: 2.3 MiB are in use.
+add_test(NAME clr.10.version_in_1M COMMAND ${run} --commit-limit 1M ${single} --version)
+set_tests_properties(clr.10.version_in_1M PROPERTIES LABELS clr TIMEOUT 120 PASS_REGULAR_EXPRESSION
+    "azmcp.exe crashed with 0x[0-9a-f]+ in a commit limit of 1048576 bytes: .* refused [0-9]+ req")
+clr_test(10.version_in_3M RUNTIME ${HOSTMEM_DOTNET_10_SINGLE} PROGRAM ${single} EXIT_CODE 0 NO_HEAP
+    OPTIONS --commit-limit 3M
+    ARGUMENTS --version
+    EXPECT "commit.chargedPeakBytes <= commit.limitBytes" "gcHeapHardLimitBytes > commit.limitBytes"
+        "commit.deniedCalls.process = 0"
+)
 
 # ---- Apphosts: as the SDK builds a program, and as it publishes one with its runtime ----
 
@@ -95,7 +103,11 @@ apphost_test(failfast failfast EXIT_CODE ${fail_fast} OUTPUT "failing fast"
     EXPECT "figuresAgeMilliseconds > 0" "calls.VirtualAlloc > 3")
 apphost_test(every_fault churn EXIT_CODE 3762504530 OPTIONS --fault level=task,rate=1/1,skip=99
     EXPECT "faults.task > 0")
-clr_error_test(apphost_in_1M "the runtime in args.exe does not start with --commit-limit 1048576"
+clr_error_test(self_contained_in_1M
+    "the runtime does not start with --commit-limit 1048576 .* smallest .* is [23][0-9][0-9][0-9]K$"
+    --commit-limit 1M ${self_contained}/args.exe)
+clr_error_test(apphost_in_1M
+    "the runtime does not start with --commit-limit 1048576 .* smallest .* is [23][0-9][0-9][0-9]K$"
     --runtime ${HOSTMEM_DOTNET_31} --commit-limit 1M ${executables}/args.exe)
 
 # The runtime is in the program's own folder; no installation is named.
@@ -119,6 +131,16 @@ apphost_test(children_ignored spawn EXIT_CODE 12
     OUTPUT "\\[one\\].*\\[two\\]"
     EXPECT "children = []"
 )
+# Only the runtime that has the budget is told of it.
+apphost_test(children_see_no_settings spawn EXIT_CODE 10
+    OPTIONS --commit-limit 64M --gc workstation
+    ARGUMENTS cmd.exe /c "echo [%COMPlus_GCHeapHardLimit%][%COMPlus_gcServer%]"
+    OUTPUT "\\[%COMPlus_GCHeapHardLimit%\\]\\[%COMPlus_gcServer%\\]"
+    EXPECT "gcHeapHardLimitBytes = commit.limitBytes")
+apphost_test(bound_children_see_the_settings spawn EXIT_CODE 10
+    OPTIONS --commit-limit 64M --children bind
+    ARGUMENTS cmd.exe /c "echo [%COMPlus_GCHeapHardLimit%]"
+    OUTPUT "\\[4000000\\]")
 apphost_test(children_bound spawn EXIT_CODE 22 OPTIONS --children bind --commit-limit 64M
     ARGUMENTS ${executables}/spawn.exe ${executables}/args.exe one two
     OUTPUT "\\[one\\].*\\[two\\]"
@@ -148,6 +170,7 @@ add_executable(test_child_runs test_child_runs.c
     ${run_folder}/report_json.c
     ${run_folder}/report_text.c
     ${run_folder}/runtime_locator.c
+    ${run_folder}/start_limit.c
     ${run_folder}/text.c
 )
 target_include_directories(test_child_runs PRIVATE ${PROJECT_SOURCE_DIR}/src)
