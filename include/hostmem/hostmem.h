@@ -105,6 +105,13 @@ HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
  * HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED): a runtime is bound already, or waited for. */
 HRESULT __cdecl HostMemSetBindingFlags(UINT32 flags);
 
+/* Have `callback` called, once, when the runtime of a binding to come has started and none of its
+ * program has run: on a thread of the runtime, while that makes a request for memory. It may end the
+ * process, and must call nothing of the runtime. (2.0, and a runtime that is linked into an
+ * executable, do not tell when they have started: there it is when the finalizer thread begins, before
+ * the first assembly is loaded.) NULL: nothing is called. Returns as HostMemSetBindingFlags. */
+HRESULT __cdecl HostMemSetStartCallback(void(CALLBACK *callback)(void));
+
 /* The same for a runtime that is not loaded yet, and will be by hostfxr, nethost or whoever: it is
  * bound when the loader has mapped it and before any of its code has run. If it is loaded already,
  * the call is a HostMemBindRuntime.

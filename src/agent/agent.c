@@ -24,6 +24,7 @@
 #define GROWTH 8 /* a period is this part of the time that has passed */
 #define SHARE 20 /* taking them is one part of the time in so many, at most */
 
+static struct agent_board *board;
 static struct agent_block *block;
 static IHostMemoryStatistics *source;
 static HMODULE runtime; /* known to hostmem-run */
@@ -85,6 +86,27 @@ static void end_of_program(DWORD exit_code)
 
 /* ---- The start ---- */
 
+/* The runtime has read its settings. What this process starts, and nobody binds, has no budget: it is
+ * to see the environment that the user has made. */
+static void restore_environment(void)
+{
+    static const WCHAR *const names[] = {AGENT_VARIABLES};
+    for (int i = 0; i < AGENT_VARIABLE_COUNT; i++) {
+        const WCHAR *value = board->variables[i];
+        SetEnvironmentVariableW(names[i], *value ? value : NULL);
+    }
+}
+
+static void CALLBACK runtime_started(void)
+{
+    HOSTMEM_STATISTICS now = {.Size = sizeof(now)};
+    IHostMemoryStatistics_GetStatistics(source, &now);
+    block->start_bytes = now.ChargedPeakBytes;
+    if (!board->bind_children) {
+        restore_environment();
+    }
+}
+
 static HRESULT create_manager(IHostMemoryManager **manager)
 {
     block->step = AGENT_CREATES_MANAGER;
@@ -119,6 +141,7 @@ static HRESULT bind(IHostMemoryManager *manager)
 {
     block->step = AGENT_BINDS;
     HostMemSetBindingFlags(block->binding_flags);
+    HostMemSetStartCallback(runtime_started);
     HRESULT hr = HostMemBindRuntime(manager, GetModuleHandleW(NULL));
     if (hr == HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)) { /* no runtime in the program */
         hr = HostMemBindRuntimeOnLoad(manager, NULL);
@@ -126,7 +149,7 @@ static HRESULT bind(IHostMemoryManager *manager)
     return hr;
 }
 
-static HRESULT start(HANDLE mapping, struct agent_board *board)
+static HRESULT start(HANDLE mapping)
 {
     IHostMemoryManager *manager;
     HRESULT hr = create_manager(&manager);
@@ -154,7 +177,7 @@ static HRESULT start(HANDLE mapping, struct agent_board *board)
     return hr;
 }
 
-static struct agent_block *own_block(struct agent_board *board)
+static struct agent_block *own_block(void)
 {
     for (LONG i = 0; i < AGENT_PROCESSES; i++) {
         if (board->blocks[i].process_id == GetCurrentProcessId()) {
@@ -168,17 +191,17 @@ DWORD WINAPI hostmem_agent_start(HANDLE mapping); /* found by its name; no heade
 
 DWORD WINAPI hostmem_agent_start(HANDLE mapping)
 {
-    struct agent_board *board = MapViewOfFile(mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*board));
+    board = MapViewOfFile(mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*board));
     if (!board) {
         return GetLastError();
     }
-    block = own_block(board);
+    block = own_block();
     if (!block) {
         return ERROR_NOT_FOUND;
     }
     block->started_ticks = GetTickCount64();
     GetModuleFileNameW(NULL, block->program, AGENT_PATH - 1);
-    block->error = start(mapping, board);
+    block->error = start(mapping);
     if (block->error == S_OK) {
         block->step = AGENT_RUNS;
     }

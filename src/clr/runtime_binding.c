@@ -237,6 +237,16 @@ HRESULT __cdecl HostMemSetBindingFlags(UINT32 new_flags)
     return S_OK;
 }
 
+HRESULT __cdecl HostMemSetStartCallback(void(CALLBACK *callback)(void))
+{
+    if (!begin()) {
+        return ALREADY_BOUND;
+    }
+    runtime_start_set_callback(callback);
+    change_state(TRYING, NONE);
+    return S_OK;
+}
+
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
 {
     if (!manager || !runtime) {

@@ -13,6 +13,7 @@ static const IID iid_runtime_host = {
 static _Atomic(ICLRRuntimeHost *) probe; /* of the bound runtime, for ever; NULL: there is none */
 static HMODULE late;                     /* the runtime, if its probe is still to be made */
 static IHostMemoryPolicy *listener;      /* the binding's reference */
+static void(CALLBACK *host_callback)(void);
 static atomic_bool started;
 
 /* What every runtime exports for debuggers, to tell where in its start it is: the event is
@@ -67,11 +68,22 @@ void runtime_start_forget(void)
     listener = NULL;
 }
 
+void runtime_start_set_callback(void(CALLBACK *callback)(void))
+{
+    host_callback = callback;
+}
+
 /* Relaxed: the flag guards nothing, and a thread that reads it late only asks once more. */
 static void start_is_over(void)
 {
-    if (!atomic_exchange_explicit(&started, true, memory_order_relaxed) && listener) {
+    if (atomic_exchange_explicit(&started, true, memory_order_relaxed)) {
+        return;
+    }
+    if (listener) {
         IHostMemoryPolicy_RuntimeStarted(listener);
+    }
+    if (host_callback) {
+        host_callback();
     }
 }
 

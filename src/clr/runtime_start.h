@@ -28,6 +28,9 @@ BOOL runtime_start_has_begun(HMODULE runtime);
  * the start; NULL: nobody is. */
 void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy);
 
+/* What is called besides; of every watch to come. NULL: nothing. */
+void runtime_start_set_callback(void(CALLBACK *callback)(void));
+
 /* End the watch that runtime_start_watch began, for a binding that comes to nothing. */
 void runtime_start_forget(void);
 

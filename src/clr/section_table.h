@@ -9,7 +9,8 @@
  * handle is closed. So a section knows its committed pages, and a view where in the section it is.
  *
  * A view that was mapped by others, or through a duplicate of the handle, is not seen; then a
- * section may be taken for gone while it is not. Runtimes do neither.
+ * section may be taken for gone while it is not. Runtimes are not known to
+ * do either; DuplicateHandle, which all import, is not bound, so it would not be seen.
  */
 #ifndef CLR_SECTION_TABLE_H
 #define CLR_SECTION_TABLE_H

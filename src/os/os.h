@@ -94,7 +94,8 @@ struct os {
     os_error (*memory_load)(const struct os *os, uint32_t *load_percent, uint64_t *available);
 
     /* What the job object this process is in allows it, and how much of that is used, in bytes: of
-     * its limits for the process and for the job, the one with less left. False: there is none. */
+     * its limits for the process and for the job, the one with less left. Of nested jobs it is the
+     * innermost that is asked. False: there is none. */
     bool (*job_memory)(const struct os *os, uint64_t *limit, uint64_t *used);
 };
 

@@ -53,6 +53,8 @@ struct agent_block {
     WCHAR runtime_version[32]; /* empty: unknown */
     WCHAR runtime_path[AGENT_PATH];
 
+    UINT64 start_bytes; /* the most in use until the runtime had started; 0: it has not */
+
     volatile LONG sequence; /* 0: nothing was taken */
     struct figures copies[2];
     struct figures last;
@@ -61,8 +63,14 @@ struct agent_block {
     UINT64 trace_missing; /* calls */
 };
 
+/* What hostmem-run may set in the environment, and only for the runtime of its program. (DOTNET_ROOT
+ * it sets for all: what the program starts looks for its runtime in the same way.) */
+#define AGENT_VARIABLES L"COMPlus_GCHeapHardLimit", L"COMPlus_gcServer", L"COMPlus_gcConcurrent"
+#define AGENT_VARIABLE_COUNT 3
+
 struct agent_board {
     BOOL bind_children;
+    WCHAR variables[AGENT_VARIABLE_COUNT][AGENT_PATH]; /* as they were; empty: not set */
     volatile LONG count; /* blocks that were taken; more than there are if there were too few */
     struct agent_block blocks[AGENT_PROCESSES];
 };

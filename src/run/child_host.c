@@ -17,6 +17,8 @@
 
 #include <wchar.h>
 
+#define MANAGED_EXCEPTION 0xe0434352u /* that nobody caught: it says itself what it is */
+
 /* ---- The settings ---- */
 
 /* An executable finds its runtime by DOTNET_ROOT. What is no installation cannot be meant. */
@@ -27,15 +29,20 @@ static void name_runtime_folder(const struct options *options)
     }
 }
 
+/* Before anything is set. */
 static struct agent_board *create_board(const struct options *options, HANDLE *mapping)
 {
     *mapping = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0,
                                   sizeof(struct agent_board), NULL);
+    static const WCHAR *const variables[] = {AGENT_VARIABLES};
     struct agent_board *board =
         *mapping ? MapViewOfFile(*mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*board)) : NULL;
     if (board) {
         struct agent_block *block = &board->blocks[0];
         board->bind_children = options->bind_children;
+        for (int i = 0; i < AGENT_VARIABLE_COUNT; i++) {
+            GetEnvironmentVariableW(variables[i], board->variables[i], AGENT_PATH);
+        }
         board->count = 1;
         block->limits = new_manager_limits(options);
         block->faults = options->faults;
@@ -150,10 +157,14 @@ static int run_to_end(const struct options *options, struct agent_block *block, 
 
 /* ---- What is said of it ---- */
 
+static const struct figures *figures_of(const struct agent_block *block)
+{
+    return block->ended ? &block->last : &block->copies[block->sequence & 1];
+}
+
 static struct report report_of(const struct agent_block *block)
 {
-    const struct figures *figures =
-        block->ended ? &block->last : &block->copies[block->sequence & 1];
+    const struct figures *figures = figures_of(block);
     UINT64 age = block->ended ? 0 : GetTickCount64() - figures->ticks;
     return (struct report){
         .program = block->program,
@@ -170,7 +181,8 @@ static struct report report_of(const struct agent_block *block)
 }
 
 /* Of every process that ran .NET. Returns how many there were. */
-static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
+static unsigned write_reports(const struct agent_board *board, DWORD exit_code,
+                              const struct runtime_location *location)
 {
     static struct report reports[AGENT_PROCESSES];
     unsigned count = 0;
@@ -180,6 +192,9 @@ static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
             if (i == 0) {
                 reports[count].exit_code =
                     exit_code; /* seen from outside, it is right in any case */
+                if (!*reports[count].version && location->runtime_config) {
+                    reports[count].version = location->version; /* it is in the program's folder */
+                }
             }
             count++;
         }
@@ -190,19 +205,51 @@ static unsigned write_reports(const struct agent_board *board, DWORD exit_code)
     return count;
 }
 
+/* The smallest limit is found by starts of the program's DLL, which is beside an apphost: the runtime
+ * starts as it does for the executable, and nothing of the program runs. A single-file program cannot
+ * be started in part. */
+static int explain_start(const struct options *options, const struct agent_block *block)
+{
+    struct options trial = *options;
+    trial.program = path_with_extension(options->program, L".dll");
+    trial.start_only = !path_exists(trial.program);
+    const WCHAR *folder = path_folder(options->program);
+    if (path_exists(text_format(L"%ls\\coreclr.dll", folder))) { /* self-contained */
+        trial.runtime = folder;
+    }
+    return start_limit_explain(&trial, &figures_of(block)->statistics);
+}
+
+/* Whatever it is that a runtime did not bear, a refusal comes before it. */
+static void explain_crash(const struct options *options, const struct agent_block *block,
+                          DWORD exit_code)
+{
+    const HOSTMEM_STATISTICS *known = &figures_of(block)->statistics;
+    text_fail(
+        L"%ls crashed with 0x%08lx in a commit limit of %I64u bytes: as far as is known it was "
+        L"refused %I64u requests, with %I64u bytes in use",
+        path_name(options->program), exit_code, options->commit_limit,
+        known->DeniedTask + known->DeniedAppDomain + known->DeniedProcess, known->ChargedPeakBytes);
+}
+
 /* What is to be said when the program has ended. Returns the exit code. */
-static int conclude(const struct options *options, const struct agent_board *board, DWORD exit_code)
+static int conclude(const struct options *options, const struct agent_board *board, DWORD exit_code,
+                    const struct runtime_location *location)
 {
     const struct agent_block *block = &board->blocks[0];
     const WCHAR *name = path_name(options->program);
     if (FAILED(block->bound)) {
         text_fail(L"the runtime that %ls loaded cannot be bound: 0x%08lx", name, block->bound);
-    } else if (exit_code == CORECLR_INIT_FAILED && options->commit_limit) {
-        return text_fail(L"the runtime in %ls does not start with --commit-limit %I64u", name,
-                         options->commit_limit);
-    } else if (write_reports(board, exit_code) == 0) {
+    } else if (block->bound == S_OK && !block->start_bytes &&
+               start_limit_refused(&figures_of(block)->statistics)) {
+        return explain_start(options, block);
+    } else if (write_reports(board, exit_code, location) == 0) {
         text_fail(L"%ls ended with %ls and never loaded a .NET runtime", name,
                   text_format(exit_code < 0x80000000u ? L"%lu" : L"0x%08lx", exit_code));
+    }
+    if (block->bound == S_OK && options->commit_limit && exit_code >= 0x80000000u &&
+        exit_code != MANAGED_EXCEPTION) {
+        explain_crash(options, block, exit_code);
     }
     if (block->trace_missing) {
         text_fail(L"calls that the trace lacks: %I64u", block->trace_missing);
@@ -226,7 +273,7 @@ int child_host_run(const struct options *options)
         report_hard_limit(gc_settings_apply(options, &location));
         result = run_to_end(options, &board->blocks[0], mapping, &exit_code);
         if (result < 0) {
-            result = conclude(options, board, exit_code);
+            result = conclude(options, board, exit_code, &location);
         }
     }
     UnmapViewOfFile(board);

@@ -19,6 +19,10 @@ static void set(const WCHAR *name, UINT64 value)
     SetEnvironmentVariableW(text_format(L"COMPlus_%ls", name), text_format(L"%I64x", value));
 }
 
+/* What 7.0 and later refuse to start with: they take address space of five times the limit, and want 19
+ * regions of 1 MiB to begin with. */
+#define SMALLEST_HARD_LIMIT ((UINT64)4 << 20)
+
 static UINT64 set_hard_limit(UINT64 limit, const struct runtime_location *location)
 {
     unsigned major = runtime_major_version(location);
@@ -28,6 +32,9 @@ static UINT64 set_hard_limit(UINT64 limit, const struct runtime_location *locati
     }
     if (major < 3 || (major < 5 && limit > UINT32_MAX)) {
         return 0; /* unknown, or more than those versions read from a variable */
+    }
+    if (major >= 5 && limit < SMALLEST_HARD_LIMIT) {
+        limit = SMALLEST_HARD_LIMIT; /* the manager has the last word */
     }
     set(L"GCHeapHardLimit", limit);
     hard_limit_is_ours = TRUE;

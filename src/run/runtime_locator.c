@@ -83,7 +83,8 @@ static BOOL wanted_version(const WCHAR *runtime_config, struct version *version)
     char *end = strchr(name, '}');
     char *value = strstr(object, "\"version\"");
     return value && end && value < end &&
-           sscanf(value, "\"version\" : \"%u.%u", &version->major, &version->minor) == 2;
+           sscanf(value, "\"version\" : \"%u.%u.%u", &version->major, &version->minor,
+                  &version->patch) >= 2;
 }
 
 static int check_runtime(const struct runtime_location *location)
@@ -137,7 +138,7 @@ void runtime_of_executable(const WCHAR *program, struct runtime_location *locati
         location->runtime_config = runtime_config;
         wanted_version(runtime_config, &version);
     }
-    location->version = text_format(L"%u.%u", version.major, version.minor);
+    location->version = text_format(L"%u.%u.%u", version.major, version.minor, version.patch);
 }
 
 int runtime_locate(const WCHAR *folder, const WCHAR *program, struct runtime_location *location)

@@ -22,12 +22,16 @@ static BOOL get_statistics(IHostMemoryManager *manager, HOSTMEM_STATISTICS *stat
     return hr == S_OK;
 }
 
+BOOL start_limit_refused(const HOSTMEM_STATISTICS *statistics)
+{
+    return statistics->DeniedTask + statistics->DeniedAppDomain + statistics->DeniedProcess > 0;
+}
+
 BOOL start_limit_was_reached(const struct options *options, IHostMemoryManager *manager)
 {
     HOSTMEM_STATISTICS statistics;
     return (options->commit_limit || options->reserve_limit) &&
-           get_statistics(manager, &statistics) &&
-           statistics.DeniedTask + statistics.DeniedAppDomain + statistics.DeniedProcess > 0;
+           get_statistics(manager, &statistics) && start_limit_refused(&statistics);
 }
 
 /* ---- Trying ---- */
@@ -46,7 +50,10 @@ static WCHAR *command_line(const struct options *options, UINT64 limit)
         line = text_format(L"%ls %ls", line, text_quoted(options->option_list[i]));
     }
     UINT64 emergency = options->emergency < limit ? options->emergency : limit;
-    return text_format(L"%ls --start-only --report none --commit-limit %I64u "
+    if (!options->framework) {
+        line = text_format(L"%ls --runtime %ls", line, text_quoted(options->runtime));
+    }
+    return text_format(L"%ls --children ignore --start-only --report none --commit-limit %I64u "
                        L"--emergency %I64u %ls",
                        line, limit, emergency, text_quoted(options->program));
 }
@@ -93,20 +100,25 @@ static UINT64 smallest_limit(const struct options *options)
     return high * STEP;
 }
 
-int start_limit_fail(const struct options *options, IHostMemoryManager *manager)
+int start_limit_explain(const struct options *options, const HOSTMEM_STATISTICS *statistics)
 {
-    HOSTMEM_STATISTICS statistics;
-    get_statistics(manager, &statistics);
-    if (statistics.DeniedReserve) {
+    if (statistics->DeniedReserve) {
         return text_fail(L"the runtime does not start with --reserve-limit %I64u (%I64u bytes "
                          L"reserved when it was refused more)",
-                         options->reserve_limit, statistics.ReservePeakBytes);
+                         options->reserve_limit, statistics->ReservePeakBytes);
     }
     UINT64 smallest = options->start_only ? 0 : smallest_limit(options);
     return text_fail(
         L"the runtime does not start with --commit-limit %I64u (%I64u bytes in use when "
         L"it was refused more)%ls",
-        options->commit_limit, statistics.ChargedPeakBytes,
+        options->commit_limit, statistics->ChargedPeakBytes,
         smallest ? text_format(L"; the smallest that it starts with is %I64uK", smallest >> 10)
                  : L"");
+}
+
+int start_limit_fail(const struct options *options, IHostMemoryManager *manager)
+{
+    HOSTMEM_STATISTICS statistics;
+    get_statistics(manager, &statistics);
+    return start_limit_explain(options, &statistics);
 }

@@ -11,8 +11,7 @@
 
 #include "options.h"
 
-/* What hostfxr returns, and a program that starts its runtime itself, after it has printed why, when
- * coreclr_initialize has failed. */
+/* What hostfxr returns, after it has printed why, when coreclr_initialize has failed. */
 #define CORECLR_INIT_FAILED 0x80008089u
 
 /* Whether the manager has refused the runtime anything for lack of budget. */
@@ -20,5 +19,10 @@ BOOL start_limit_was_reached(const struct options *options, IHostMemoryManager *
 
 /* Says so in one line and returns the exit code. Takes a second or two. */
 int start_limit_fail(const struct options *options, IHostMemoryManager *manager);
+
+/* The same, for the manager of another process: what it knew when that had ended. With start_only no
+ * smallest limit is looked for. */
+BOOL start_limit_refused(const HOSTMEM_STATISTICS *statistics);
+int start_limit_explain(const struct options *options, const HOSTMEM_STATISTICS *statistics);
 
 #endif

@@ -35,31 +35,33 @@ set_tests_properties(clr.10.crt_heap PROPERTIES LABELS clr TIMEOUT 120 PASS_REGU
 if(NOT EXISTS ${HOSTMEM_DOTNET_10_SINGLE})
     set_tests_properties(clr.10.crt_heap PROPERTIES DISABLED TRUE)
 endif()
-clr_error_test(single_in_1M "the runtime in azmcp.exe does not start with --commit-limit 1048576"
-    --commit-limit 1M ${single} --version)
+# What the runtime cannot bear in its start or later, and a limit in which it starts: 2.3 MiB are in use.
+add_test(NAME clr.10.version_in_1M COMMAND ${run} --commit-limit 1M ${single} --version)
+set_tests_properties(clr.10.version_in_1M PROPERTIES LABELS clr TIMEOUT 120 PASS_REGULAR_EXPRESSION
+    "azmcp.exe crashed with 0x[0-9a-f]+ in a commit limit of 1048576 bytes: .* refused [0-9]+ req")
+clr_test(10.version_in_3M RUNTIME ${HOSTMEM_DOTNET_10_SINGLE} PROGRAM ${single} EXIT_CODE 0 NO_HEAP
+    OPTIONS --commit-limit 3M
+    ARGUMENTS --version
+    EXPECT "commit.chargedPeakBytes <= commit.limitBytes" "gcHeapHardLimitBytes > commit.limitBytes"
+        "commit.deniedCalls.process = 0"
+)
 
-# ---- Started by hostfxr, as the SDK's apphost does ----
+# ---- Apphosts: as the SDK builds a program, and as it publishes one with its runtime ----
 
-add_executable(apphost apphost.c)
-target_link_libraries(apphost PRIVATE hostmem_build)
-target_link_options(apphost PRIVATE -municode)
+include(Apphost)
 
 set(executables ${CMAKE_CURRENT_BINARY_DIR}/executables)
 foreach(program IN ITEMS args churn exit failfast linger spawn throw)
-    file(WRITE ${executables}/${program}.runtimeconfig.json [[
-{
-  "runtimeOptions": {
-    "framework": { "name": "Microsoft.NETCore.App", "version": "3.1.0" }
-  }
-}
-]])
-    add_custom_command(OUTPUT ${executables}/${program}.exe
-        COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:apphost> ${executables}/${program}.exe
-        COMMAND ${CMAKE_COMMAND} -E copy ${managed}/${program}.exe ${executables}/${program}.dll
-        DEPENDS apphost ${managed}/${program}.exe managed_${program}
-    )
+    hostmem_framework_dependent(${program} ${executables})
     list(APPEND executable_programs ${executables}/${program}.exe)
 endforeach()
+set(self_contained ${CMAKE_CURRENT_BINARY_DIR}/self_contained)
+if(EXISTS ${HOSTMEM_DOTNET_31})
+    foreach(program IN ITEMS args churn)
+        hostmem_self_contained(${program} ${self_contained})
+        list(APPEND executable_programs ${self_contained}/${program}.exe)
+    endforeach()
+endif()
 # hostmem.dll is not beside this one.
 add_custom_command(OUTPUT ${executables}/lacks_a_dll.exe
     COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:hostmem-run> ${executables}/lacks_a_dll.exe
@@ -79,6 +81,11 @@ apphost_test(args args EXIT_CODE 2 ARGUMENTS a "b c"
     EXPECT "runtime.kind = coreclr" "runtime.version = 3.1.2" "runtime.startedBy = executable"
         "figuresAgeMilliseconds = 0"
 )
+# By the user's own variable, with hostmem-run told nothing.
+add_test(NAME clr.apphost.dotnet_root COMMAND ${CMAKE_COMMAND} -E env --unset=HOSTMEM_RUNTIME
+    DOTNET_ROOT=${HOSTMEM_DOTNET_31} ${run} --report json ${executables}/args.exe a)
+set_tests_properties(clr.apphost.dotnet_root PROPERTIES LABELS clr TIMEOUT 60
+    PASS_REGULAR_EXPRESSION "\\[a\\].*\"version\": \"3\\.1\\.2\".*\"exitCode\": 1,")
 apphost_test(churn churn EXIT_CODE 42
     OUTPUT "allocated 128000 KiB, kept 12288 KiB"
     EXPECT "calls.VirtualAlloc > 1000" "calls.Alloc > 3000" "commit.peakBytes > ${MiB_12}"
@@ -96,8 +103,27 @@ apphost_test(failfast failfast EXIT_CODE ${fail_fast} OUTPUT "failing fast"
     EXPECT "figuresAgeMilliseconds > 0" "calls.VirtualAlloc > 3")
 apphost_test(every_fault churn EXIT_CODE 3762504530 OPTIONS --fault level=task,rate=1/1,skip=99
     EXPECT "faults.task > 0")
-clr_error_test(apphost_in_1M "the runtime in args.exe does not start with --commit-limit 1048576"
+clr_error_test(self_contained_in_1M
+    "the runtime does not start with --commit-limit 1048576 .* smallest .* is [23][0-9][0-9][0-9]K$"
+    --commit-limit 1M ${self_contained}/args.exe)
+clr_error_test(apphost_in_1M
+    "the runtime does not start with --commit-limit 1048576 .* smallest .* is [23][0-9][0-9][0-9]K$"
     --runtime ${HOSTMEM_DOTNET_31} --commit-limit 1M ${executables}/args.exe)
+
+# The runtime is in the program's own folder; no installation is named.
+clr_test(self_contained.args RUNTIME ${self_contained} PROGRAM ${self_contained}/args.exe EXIT_CODE 2
+    ARGUMENTS a "b c"
+    OUTPUT "\\[a\\].*\\[b c\\]"
+    EXPECT "runtime.kind = coreclr" "runtime.version = 3.1.2" "runtime.startedBy = executable"
+        "figuresAgeMilliseconds = 0"
+)
+clr_test(self_contained.churn_in_24M RUNTIME ${self_contained} PROGRAM ${self_contained}/churn.exe
+    EXIT_CODE 42
+    OPTIONS --commit-limit 24M
+    OUTPUT "allocated 128000 KiB, kept 12288 KiB"
+    EXPECT "commit.chargedPeakBytes <= commit.limitBytes" "commit.deniedCalls.process = 0"
+        "gcHeapHardLimitBytes = commit.limitBytes"
+)
 
 # What a program starts: an executable like itself, and through it a native one.
 apphost_test(children_ignored spawn EXIT_CODE 12
@@ -105,6 +131,16 @@ apphost_test(children_ignored spawn EXIT_CODE 12
     OUTPUT "\\[one\\].*\\[two\\]"
     EXPECT "children = []"
 )
+# Only the runtime that has the budget is told of it.
+apphost_test(children_see_no_settings spawn EXIT_CODE 10
+    OPTIONS --commit-limit 64M --gc workstation
+    ARGUMENTS cmd.exe /c "echo [%COMPlus_GCHeapHardLimit%][%COMPlus_gcServer%]"
+    OUTPUT "\\[%COMPlus_GCHeapHardLimit%\\]\\[%COMPlus_gcServer%\\]"
+    EXPECT "gcHeapHardLimitBytes = commit.limitBytes")
+apphost_test(bound_children_see_the_settings spawn EXIT_CODE 10
+    OPTIONS --commit-limit 64M --children bind
+    ARGUMENTS cmd.exe /c "echo [%COMPlus_GCHeapHardLimit%]"
+    OUTPUT "\\[4000000\\]")
 apphost_test(children_bound spawn EXIT_CODE 22 OPTIONS --children bind --commit-limit 64M
     ARGUMENTS ${executables}/spawn.exe ${executables}/args.exe one two
     OUTPUT "\\[one\\].*\\[two\\]"
@@ -134,6 +170,7 @@ add_executable(test_child_runs test_child_runs.c
     ${run_folder}/report_json.c
     ${run_folder}/report_text.c
     ${run_folder}/runtime_locator.c
+    ${run_folder}/start_limit.c
     ${run_folder}/text.c
 )
 target_include_directories(test_child_runs PRIVATE ${PROJECT_SOURCE_DIR}/src)

@@ -3,15 +3,14 @@
  * A host that leaves everything to hostfxr, which finds and loads a runtime, and knows of hostmem
  * only that HostMemBindRuntimeOnLoad gives that runtime to a manager.
  *
- * hostfxr_host <dotnet root> <version> <program> [arguments]
+ * hostfxr_host <hostfxr.dll> <dotnet root> <program.dll> [arguments]
  */
 #include <hostmem/hostmem.h>
 
 #include <stdio.h>
-#include <wchar.h>
 
-typedef int(__cdecl *hostfxr_main_fn)(int argc, const WCHAR **argv, const WCHAR *host,
-                                      const WCHAR *root, const WCHAR *program);
+typedef int(__cdecl *hostfxr_main_fn)(int argc, WCHAR **argv, const WCHAR *host, const WCHAR *root,
+                                      const WCHAR *program);
 
 int wmain(int argc, WCHAR **argv);
 
@@ -23,19 +22,10 @@ static int fail(const char *what, unsigned long error)
 
 int wmain(int argc, WCHAR **argv)
 {
-    WCHAR path[MAX_PATH], host[MAX_PATH], host_dll[MAX_PATH];
-    const WCHAR *arguments[16] = {host, L"exec", L"--fx-version", argv[2], argv[3]};
-    int count = 5;
-    if (argc < 4 || argc > 12) {
+    if (argc < 4) {
         return fail("the arguments are not right", (unsigned long)argc);
     }
-    for (int i = 4; i < argc; i++) {
-        arguments[count++] = argv[i];
-    }
-    _snwprintf(host, MAX_PATH, L"%ls\\dotnet.exe", argv[1]);
-    _snwprintf(host_dll, MAX_PATH, L"%ls\\dotnet.dll", argv[1]);
-    _snwprintf(path, MAX_PATH, L"%ls\\host\\fxr\\%ls\\hostfxr.dll", argv[1], argv[2]);
-    HMODULE hostfxr = LoadLibraryExW(path, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
+    HMODULE hostfxr = LoadLibraryExW(argv[1], NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
     hostfxr_main_fn hostfxr_main =
         (hostfxr_main_fn)(void (*)(void))GetProcAddress(hostfxr, "hostfxr_main_startupinfo");
     if (!hostfxr_main) {
@@ -50,7 +40,7 @@ int wmain(int argc, WCHAR **argv)
     if (hr != S_OK) {
         return fail("no binding", (unsigned long)hr);
     }
-    int exit_code = hostfxr_main(count, arguments, host, argv[1], host_dll);
+    int exit_code = hostfxr_main(argc - 3, argv + 3, argv[0], argv[2], argv[3]);
 
     HOSTMEM_BINDING binding = {.Size = sizeof(binding)};
     HostMemGetBinding(&binding);

@@ -169,6 +169,34 @@ static void the_start_is_process_critical_and_the_program_is_not(void **state)
     assert_int_equal(recording.steps_back, 0);
 }
 
+static int starts_heard;
+static LONG critical_before_start, others_before_start;
+
+static void CALLBACK hear_start(void)
+{
+    starts_heard++;
+    critical_before_start = recording.allocations[eProcessCritical];
+    others_before_start =
+        recording.allocations[eTaskCritical] + recording.allocations[eAppDomainCritical];
+}
+
+static int bind_with_start_callback(void **state)
+{
+    return HostMemSetStartCallback(hear_start) == S_OK ? bind_recording_manager(state) : -1;
+}
+
+static void the_host_hears_once_that_the_runtime_has_started(void **state)
+{
+    (void)state;
+    EXPECT_HR(HostMemSetStartCallback(NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    assert_int_equal(starts_heard, 0);
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+    assert_int_equal(starts_heard, 1);
+    assert_int_equal(critical_before_start, recording.allocations[eProcessCritical]);
+    assert_int_equal(others_before_start, 0);
+}
+
 static void virtual_memory_goes_through_the_manager(void **state)
 {
     MEMORY_BASIC_INFORMATION information;
@@ -437,6 +465,7 @@ int main(int argc, char **argv)
         WITH(bind_recording_manager, without_block_sizes_the_heap_functions_are_left_alone),
         WITH(refuse_registration, without_a_callback_the_notifications_are_left_alone),
         WITH(bind_recording_manager, the_start_is_process_critical_and_the_program_is_not),
+        WITH(bind_with_start_callback, the_host_hears_once_that_the_runtime_has_started),
         WITH(bind_recording_manager, virtual_memory_goes_through_the_manager),
         WITH(bind_hostmem, the_heap_functions_do_what_win32_does),
         WITH(bind_hostmem, heap_blocks_of_others_and_other_heaps_go_to_the_system),

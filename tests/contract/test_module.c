@@ -49,6 +49,7 @@ static void the_exports_are_exactly_the_public_ones(void **state)
         "HostMemGetBinding",
         "HostMemGetDoors",
         "HostMemSetBindingFlags",
+        "HostMemSetStartCallback",
     };
     const IMAGE_EXPORT_DIRECTORY *exports = directory(IMAGE_DIRECTORY_ENTRY_EXPORT);
     const DWORD *names = (const DWORD *)(base + exports->AddressOfNames);
