@@ -4,6 +4,7 @@
  * is in use, its peaks and the answers of the budget are those of a ledger that knows no credit.
  */
 #include "support/random.h"
+#include "support/thread.h"
 #include "support/unit.h"
 
 #include "core/budget.h"
@@ -179,6 +180,72 @@ static void a_share_gives_back_what_is_too_much(void **state)
     assert_false(give_block(0, CREDIT_MOST + 1));
 }
 
+/* What one share gives out another may take back. */
+static void a_share_counts_its_calls_and_its_blocks(void **state)
+{
+    struct heap_share *one = &budget.shares[0], *other = &budget.shares[1];
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        heap_share_count_alloc(one);
+    }
+    heap_share_count_free(one);
+    heap_share_count_free(other);
+    assert_int_equal(one->allocs, 3);
+    assert_int_equal(one->frees, 1);
+    assert_int_equal(one->blocks, 2);
+    assert_int_equal(other->allocs, 0);
+    assert_int_equal(other->frees, 1);
+    assert_true(one->blocks + other->blocks == 1); /* modulo the word */
+}
+
+/* ---- room that goes while a share borrows ---- */
+
+#define ROOM (32 * KIB)
+
+static atomic_bool enough;
+
+/* Fills the heap's room, and empties it, without end. */
+static void fill_and_empty(void *unused)
+{
+    (void)unused;
+    while (!enough) {
+        atomic_fetch_add(&budget.heap.current, ROOM);
+        atomic_fetch_sub(&budget.heap.current, ROOM);
+    }
+}
+
+/* The heap's half is refused when the commit's has been granted: that one is given back. With two 
+ * processors many attempts meet it. */
+static void what_is_borrowed_in_part_is_given_back(void **state)
+{
+    struct heap_share *share = &budget.shares[0];
+    struct thread filler;
+    size_t granted = 0, refused = 0;
+    (void)state;
+    assert_int_equal(budget_take(&budget, 0, ROOM, BUDGET_TASK), OS_OK);
+    budget_heap_add(&budget, ROOM);
+    budget_heap_subtract(&budget, ROOM);
+    budget_give_back(&budget, 0, ROOM);
+    thread_start(&filler, fill_and_empty, NULL);
+    for (uint64_t start = thread_milliseconds(); thread_milliseconds() - start < 200;) {
+        for (int i = 0; i < 1000; i++) {
+            if (budget_borrow(&budget, share, 64)) {
+                budget_return_credit(&budget, share);
+                budget_heap_subtract(&budget, 64);
+                budget_give_back(&budget, 0, 64);
+                granted++;
+            } else {
+                refused++;
+            }
+            assert_int_equal(charged(), 0);
+        }
+    }
+    enough = true;
+    thread_join(&filler);
+    assert_int_equal(budget.heap.current, 0);
+    assert_true(granted > 0 && refused > 0);
+}
+
 /* ---- against a ledger ---- */
 
 struct ledger {
@@ -268,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup(credit_buys_nothing_beyond_a_lowered_limit, set_up),
         cmocka_unit_test_setup(a_share_that_is_taken_is_passed_over, set_up),
         cmocka_unit_test_setup(a_share_gives_back_what_is_too_much, set_up),
+        cmocka_unit_test_setup(a_share_counts_its_calls_and_its_blocks, set_up),
+        cmocka_unit_test_setup(what_is_borrowed_in_part_is_given_back, set_up),
         cmocka_unit_test_setup(random_blocks_and_pages_agree_with_a_ledger, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
