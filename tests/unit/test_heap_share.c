@@ -214,7 +214,7 @@ static void fill_and_empty(void *unused)
     }
 }
 
-/* The heap's half is refused when the commit's has been granted: that one is given back. With two 
+/* The heap's half is refused when the commit's has been granted: that one is given back. With two
  * processors many attempts meet it. */
 static void what_is_borrowed_in_part_is_given_back(void **state)
 {
