@@ -2,13 +2,14 @@
  *
  * IHostMalloc: a private Win32 heap behind the CLR's operator new.
  *
- * Each block has a header in front of the caller's bytes: heap_block.h. What Alloc returns has its
- * bit set in the block map.
+ * Each block has a header in front of the caller's bytes: heap_block.h. What Alloc returns is in the
+ * block map.
  *
  * The books of most blocks are those of a share of the budget (heap_share.h), and in release builds
- * each share has a cache of freed blocks (block_cache.h): Alloc and Free then are one locked
- * instruction for the share and one for the map, and ask neither the heap nor the budget. What finds
- * no share, no credit or no cached block goes the long way, on the books all threads have in common.
+ * each share has a cache of freed blocks (block_cache.h). Then Alloc is one locked instruction, for
+ * the share, and Free is two, one for the share and one for the map, and neither asks the heap or the
+ * budget. What finds no share, no credit or no cached block goes the long way, on the books all
+ * threads have in common.
  *
  * Free trusts nothing: the block map says whether the pointer is a live block of this heap, without
  * looking at the memory, and of two threads that free the same block one is refused. Only then is

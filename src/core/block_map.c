@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * See block_map.h for the shape. Nodes are published with release and read with acquire, so that a
- * reader finds them zeroed. The bits themselves order the memory of the blocks too: the remover of a
+ * reader finds them zeroed. The bytes themselves order the memory of the blocks too: the remover of a
  * block acquires what its allocator released.
  */
 #include "core/block_map.h"
 
 #define LEAF_SHIFT 20 /* 1 MiB */
 #define NODE_SHIFT 9
-#define LEAF_WORDS (((size_t)1 << LEAF_SHIFT) / BLOCK_ALIGNMENT / 32)
+#define LEAF_PLACES (((size_t)1 << LEAF_SHIFT) / BLOCK_ALIGNMENT)
 
 struct leaf {
-    _Atomic uint32_t words[LEAF_WORDS];
+    _Atomic uint8_t live[LEAF_PLACES]; /* 1 where a live block starts */
 };
 
 _Static_assert(BLOCK_MAP_FANOUT == 1 << NODE_SHIFT, "a node has one entry per index");
@@ -62,11 +62,9 @@ static struct leaf *leaf_of(struct block_map *map, uintptr_t address, bool insta
                : child_of(map, entry_at(node, address, 0), install ? sizeof(struct leaf) : 0);
 }
 
-static _Atomic uint32_t *word_of(struct leaf *leaf, uintptr_t address, uint32_t *bit)
+static _Atomic uint8_t *place_of(struct leaf *leaf, uintptr_t address)
 {
-    size_t index = (address & (((uintptr_t)1 << LEAF_SHIFT) - 1)) / BLOCK_ALIGNMENT;
-    *bit = (uint32_t)1 << (index % 32);
-    return &leaf->words[index / 32];
+    return &leaf->live[(address & (((uintptr_t)1 << LEAF_SHIFT) - 1)) / BLOCK_ALIGNMENT];
 }
 
 void block_map_init(struct block_map *map, struct table_memory *memory)
@@ -95,32 +93,27 @@ void block_map_destroy(struct block_map *map)
 
 bool block_map_add(struct block_map *map, uintptr_t address)
 {
-    uint32_t bit;
     struct leaf *leaf = leaf_of(map, address, true);
     if (leaf == NULL) {
         return false;
     }
-    _Atomic uint32_t *word = word_of(leaf, address, &bit);
-    atomic_fetch_or_explicit(word, bit, memory_order_release);
+    atomic_store_explicit(place_of(leaf, address), 1, memory_order_release);
     return true;
 }
 
 bool block_map_remove(struct block_map *map, uintptr_t address)
 {
-    uint32_t bit;
     struct leaf *leaf = leaf_of(map, address, false);
     if (leaf == NULL || address % BLOCK_ALIGNMENT != 0) {
         return false;
     }
-    _Atomic uint32_t *word = word_of(leaf, address, &bit);
-    return (atomic_fetch_and_explicit(word, ~bit, memory_order_acq_rel) & bit) != 0;
+    return atomic_exchange_explicit(place_of(leaf, address), 0, memory_order_acq_rel) != 0;
 }
 
 static uintptr_t next_in_leaf(struct leaf *leaf, uintptr_t base, uintptr_t from)
 {
     for (uintptr_t at = from; at - base < (uintptr_t)1 << LEAF_SHIFT; at += BLOCK_ALIGNMENT) {
-        uint32_t bit;
-        if ((atomic_load_explicit(word_of(leaf, at, &bit), memory_order_acquire) & bit) != 0) {
+        if (atomic_load_explicit(place_of(leaf, at), memory_order_acquire) != 0) {
             return at;
         }
     }
@@ -155,10 +148,7 @@ uintptr_t block_map_next(struct block_map *map, uintptr_t from)
 
 bool block_map_contains(const struct block_map *map, uintptr_t address)
 {
-    uint32_t bit;
     struct leaf *leaf = leaf_of((struct block_map *)map, address, false);
-    if (leaf == NULL || address % BLOCK_ALIGNMENT != 0) {
-        return false;
-    }
-    return (atomic_load_explicit(word_of(leaf, address, &bit), memory_order_acquire) & bit) != 0;
+    return leaf != NULL && address % BLOCK_ALIGNMENT == 0 &&
+           atomic_load_explicit(place_of(leaf, address), memory_order_acquire) != 0;
 }

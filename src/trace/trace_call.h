@@ -25,7 +25,9 @@ static inline bool trace_call_takes_back(enum trace_method method)
 static inline struct trace_record trace_call_begin(enum trace_method method)
 {
     struct trace_record call = {.method = (uint8_t)method, .sequence = TRACE_SEQUENCE_END};
-    if (trace_call_takes_back(method) && trace_writer_is_on()) {
+    if (!trace_writer_enter()) {
+        call.method = TRACE_METHOD_COUNT; /* not to be recorded */
+    } else if (trace_call_takes_back(method)) {
         call.sequence = trace_writer_number();
     }
     call.begin = trace_writer_ticks();
@@ -35,7 +37,7 @@ static inline struct trace_record trace_call_begin(enum trace_method method)
 static inline void trace_call_end(struct trace_record *call, HRESULT hr)
 {
     UINT64 ticks = trace_writer_ticks() - call->begin;
-    if (!trace_writer_is_on()) {
+    if (call->method == TRACE_METHOD_COUNT) {
         return;
     }
     if (call->sequence == TRACE_SEQUENCE_END) {

@@ -11,6 +11,9 @@
  * for good. The thread that drains may have been ended with it in hand, when the process ends: so
  * close waits for it only as long as that thread is alive.
  *
+ * Who enters says so in his ring and then looks at the state; who stops changes the state and then
+ * looks into the rings. Both are sequentially consistent, so one of the two sees the other.
+ *
  * A thread leaves its ring when it has ended, and not before: it may call until its very last
  * moment. That is seen by its handle, at a quiet time, and the ring goes to the next new thread.
  * Rings are never freed: there are as many as there were threads at the same time.
@@ -21,6 +24,13 @@
 
 #define RING_RECORDS 4096u
 #define DRAIN_MS 100
+#define END_MS 1000 /* how long the end waits for those that are inside */
+
+enum state {
+    OFF,    /* calls pass by */
+    ON,     /* calls are recorded */
+    ENDING, /* no call begins; those that are inside are recorded */
+};
 
 struct ring {
     struct ring *next;    /* in the list of all; set once */
@@ -28,6 +38,7 @@ struct ring {
     HANDLE handle;        /* of the thread; NULL: it could not be had, and the ring stays its own */
     _Alignas(64) _Atomic UINT64 written; /* by the thread */
     UINT64 room_until;                   /* the thread's own: `written` may grow up to here */
+    _Atomic DWORD inside;                /* by the thread: calls, one in the other */
     _Alignas(64) _Atomic UINT64 flushed; /* by whoever drains */
     struct trace_record records[RING_RECORDS];
 };
@@ -41,7 +52,8 @@ static struct {
     LARGE_INTEGER begin_time;
     struct trace_header header;
     struct ring *_Atomic rings;
-    atomic_bool on;
+    _Atomic enum state state;
+    _Atomic DWORD ender; /* the thread that has stopped the trace */
     atomic_flag draining;
     atomic_bool failed;                      /* the file takes no more */
     _Alignas(64) _Atomic UINT32 next_number; /* alone: every call of every thread writes it */
@@ -113,6 +125,7 @@ static void free_rings(void)
             load(&ring->written) == load(&ring->flushed)) {
             CloseHandle(ring->handle);
             ring->handle = NULL;
+            ring->inside = 0; /* it may have been ended inside */
             ring->thread = 0;
         }
     }
@@ -141,16 +154,11 @@ static bool drainer_is_alive(void)
 
 /* ---- Recording ---- */
 
-bool trace_writer_is_on(void)
-{
-    return atomic_load_explicit(&writer.on, memory_order_relaxed);
-}
-
 UINT32 trace_writer_number(void)
 {
     UINT32 number = atomic_fetch_add_explicit(&writer.next_number, 1, memory_order_relaxed);
     if (number >= TRACE_SEQUENCE_END - 65536) { /* all threads have stopped before it wraps */
-        trace_writer_stop();
+        writer.state = OFF;
     }
     return number;
 }
@@ -207,7 +215,7 @@ static bool has_room(struct ring *ring, UINT64 written)
 static bool wait_for_room(struct ring *ring, UINT64 written)
 {
     while (!has_room(ring, written)) {
-        if (writer.failed || !trace_writer_is_on() || !drainer_is_alive()) {
+        if (writer.failed || writer.state == OFF || !drainer_is_alive()) {
             return false;
         }
         SetEvent(writer.wake);
@@ -216,14 +224,47 @@ static bool wait_for_room(struct ring *ring, UINT64 written)
     return true;
 }
 
-static void add(struct trace_record *record)
+static struct ring *own_ring(void)
 {
     struct ring *ring = TlsGetValue(writer.slot);
-    if (ring == NULL) {
-        ring = adopt_ring();
+    return ring != NULL ? ring : adopt_ring();
+}
+
+/* Without a ring nobody knows that the call is inside, and it will be missing. */
+static bool enter(void)
+{
+    struct ring *ring = own_ring();
+    DWORD inside = ring != NULL ? ring->inside : 0;
+    if (ring != NULL) {
+        ring->inside = inside + 1;
     }
-    UINT64 written = ring != NULL ? load(&ring->written) : 0;
-    if (ring == NULL || !wait_for_room(ring, written)) {
+    if (writer.state == ON || inside != 0) {
+        return true;
+    }
+    if (ring != NULL) {
+        ring->inside = 0;
+    }
+    while (writer.state == ENDING && writer.ender != GetCurrentThreadId()) {
+        Sleep(1);
+    }
+    return false;
+}
+
+bool trace_writer_enter(void)
+{
+    if (atomic_load_explicit(&writer.state, memory_order_relaxed) == OFF) {
+        return false; /* for good */
+    }
+    DWORD last_error = GetLastError();
+    bool entered = enter();
+    SetLastError(last_error);
+    return entered;
+}
+
+static void add(struct ring *ring, struct trace_record *record)
+{
+    UINT64 written = load(&ring->written);
+    if (!wait_for_room(ring, written)) {
         return; /* its number is missing now */
     }
     record->thread = ring->thread;
@@ -241,7 +282,12 @@ static void add(struct trace_record *record)
 void trace_writer_add(struct trace_record *record)
 {
     DWORD last_error = GetLastError();
-    add(record);
+    struct ring *ring = TlsGetValue(writer.slot);
+    if (ring != NULL) {
+        add(ring, record);
+        /* Release: who finds nobody inside finds the record written. */
+        atomic_store_explicit(&ring->inside, ring->inside - 1, memory_order_release);
+    }
     SetLastError(last_error);
 }
 
@@ -284,19 +330,36 @@ DWORD trace_writer_open(const WCHAR *path, const struct trace_header *about)
     if (writer.drainer == NULL) {
         return GetLastError();
     }
-    writer.on = true;
+    writer.state = ON;
     return ERROR_SUCCESS;
+}
+
+/* Whether a call is inside that can still come out. */
+static bool is_busy(const struct ring *ring)
+{
+    return ring->inside != 0 && ring->thread != writer.ender &&
+           (ring->handle == NULL || WaitForSingleObject(ring->handle, 0) == WAIT_TIMEOUT);
 }
 
 void trace_writer_stop(void)
 {
-    atomic_store_explicit(&writer.on, false, memory_order_relaxed);
+    ULONGLONG start = GetTickCount64();
+    enum state on = ON;
+    writer.ender = GetCurrentThreadId();
+    if (!atomic_compare_exchange_strong(&writer.state, &on, ENDING)) {
+        return;
+    }
+    for (const struct ring *ring = writer.rings; ring != NULL; ring = ring->next) {
+        while (is_busy(ring) && GetTickCount64() - start < END_MS) {
+            Sleep(1);
+        }
+    }
 }
 
 UINT64 trace_writer_close(void)
 {
     LARGE_INTEGER now, frequency;
-    trace_writer_stop();
+    writer.state = OFF;
     while (atomic_flag_test_and_set(&writer.draining) && drainer_is_alive()) {
         Sleep(1);
     }

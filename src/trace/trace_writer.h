@@ -9,9 +9,13 @@
  * (no memory for a ring, the disk is full, a thread is ended in the middle of a call) is counted,
  * because every call takes a number, and the header says how many numbers have no record.
  *
- * What a call costs: one locked increment for its number, two reads of the processor's clock and a
- * cache line copied. It takes no lock, allocates nothing after a thread's first call, calls nothing
- * that could come back to the manager, and leaves LastError as it is.
+ * What a call costs: one locked increment for its number, one locked store that says it is inside, two
+ * reads of the processor's clock and a cache line copied. It takes no lock, allocates nothing after a
+ * thread's first call, calls nothing that could come back to the manager, and leaves LastError as it
+ * is.
+ *
+ * The end of a trace is a moment that all threads agree on, so that the manager's own figures can be
+ * taken there and are of the same calls: no call begins while it lasts, and none is inside.
  *
  * There is one trace in a process.
  */
@@ -29,8 +33,9 @@
  * Returns ERROR_SUCCESS or why not. */
 DWORD trace_writer_open(const WCHAR *path, const struct trace_header *about);
 
-/* Whether calls are recorded now. */
-bool trace_writer_is_on(void);
+/* A call begins. True: it is recorded, and trace_writer_add ends it. False: it is not, and this has
+ * waited for the end of the trace to be over. */
+bool trace_writer_enter(void);
 
 /* The next number, to be taken where the format says. */
 UINT32 trace_writer_number(void);
@@ -41,15 +46,17 @@ static inline UINT64 trace_writer_ticks(void)
     return __rdtsc();
 }
 
-/* Record a call. `begin` is the clock's own value still; the thread is filled in here, the checksum
+/* Record a call that has entered. `begin` is the clock's own value still; the thread is filled in here, the checksum
  * when the record is written. */
 void trace_writer_add(struct trace_record *record);
 
-/* From now on nothing is recorded. */
+/* The end of the trace begins: it waits until no call is inside, and then none gets in until
+ * trace_writer_close. A thread that does not come out within a second is not waited for any longer;
+ * one that has ended is not waited for at all, and the calling thread is let in unrecorded. */
 void trace_writer_stop(void);
 
-/* Write what is left, close the file. Returns how many calls are missing in it. May be called while
- * the process ends, when all other threads are gone. */
+/* Write what is left, close the file; calls go on, unrecorded. Returns how many calls are missing in
+ * it. May be called while the process ends, when all other threads are gone. */
 UINT64 trace_writer_close(void);
 
 #endif

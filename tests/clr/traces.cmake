@@ -34,6 +34,16 @@ trace_test(3.1.gc_server RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/churn.e
 trace_test(2.0.oom RUNTIME ${HOSTMEM_DOTNET_20} PROGRAM ${managed}/oom.exe
     OPTIONS --commit-limit 64M REFUSED)
 
+# ---- The end of a trace ----
+
+set(trace ${PROJECT_SOURCE_DIR}/src/trace)
+hostmem_add_test(test_trace_end LABEL clr LIBS contract hostmem_trace hostmem::hostmem
+    SOURCES test_trace_end.c
+        ${trace}/trace_malloc.c ${trace}/trace_manager.c ${trace}/trace_writer.c)
+target_include_directories(test_trace_end PRIVATE ${PROJECT_SOURCE_DIR}/src)
+add_test(NAME clr.test_trace_end.stuck COMMAND test_trace_end stuck)
+set_tests_properties(clr.test_trace_end.stuck PROPERTIES LABELS clr TIMEOUT 60)
+
 # ---- What cannot work ----
 
 clr_error_test(trace_without_value "--trace needs a value" --trace)

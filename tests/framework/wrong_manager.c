@@ -188,8 +188,7 @@ static HRESULT STDMETHODCALLTYPE wrong_manager_VirtualAlloc(IHostMemoryManager *
 {
     struct wrong_manager *manager = impl_from_IHostMemoryManager(iface);
     void *memory = NULL;
-    bool locks = manager->fault == QUERIES_UNDER_LOCK || manager->fault == NOTIFIES_UNDER_LOCK ||
-                 manager->fault == WAITS_FOR_THE_DEAD;
+    bool locks = manager->fault == QUERIES_UNDER_LOCK || manager->fault == NOTIFIES_UNDER_LOCK;
     if (refuses(manager, address, type, level)) {
         return wrong_refuse(result);
     }
@@ -200,7 +199,7 @@ static HRESULT STDMETHODCALLTYPE wrong_manager_VirtualAlloc(IHostMemoryManager *
     bool taken = locks && wrong_lock(manager);
     HRESULT hr = grant(manager, address, size, type, protect, level, &memory);
     if (taken && manager->fault != NOTIFIES_UNDER_LOCK && protect == PAGE_EXECUTE_READWRITE) {
-        Sleep(2); /* whoever is stopped or killed is most likely here */
+        Sleep(2); /* whoever is stopped is most likely here */
     }
     wrong_unlock(manager, taken);
     return answer(manager, hr, memory, result);
@@ -223,7 +222,10 @@ static HRESULT STDMETHODCALLTYPE wrong_manager_VirtualFree(IHostMemoryManager *i
         memory_at((char *)address + size - 1).State != MEM_COMMIT) {
         return refuse_address();
     }
-    return IHostMemoryManager_VirtualFree(manager->real, address, size, type);
+    bool taken = manager->fault == WAITS_FOR_THE_DEAD && type == MEM_RELEASE && wrong_lock(manager);
+    HRESULT hr = IHostMemoryManager_VirtualFree(manager->real, address, size, type);
+    wrong_unlock(manager, taken);
+    return hr;
 }
 
 static HRESULT STDMETHODCALLTYPE wrong_manager_VirtualQuery(IHostMemoryManager *iface,

@@ -161,12 +161,34 @@ static ULONG STDMETHODCALLTYPE wrong_control_AddRef(IHostControl *iface)
     return (ULONG)InterlockedIncrement(&impl_from_IHostControl(iface)->control_refs);
 }
 
+/* A thread that will be killed with the lock of MEM_RELEASE, which the CLR's main thread needs no more
+ * until then. */
+static DWORD WINAPI hold_for_ever(void *context)
+{
+    struct wrong_manager *manager = context;
+    wrong_lock(manager);
+    manager->lock_owner = GetCurrentThreadId();
+    Sleep(INFINITE);
+    return 0;
+}
+
+static void lose_lock(struct wrong_manager *manager)
+{
+    CloseHandle(CreateThread(NULL, 0, hold_for_ever, manager, 0, NULL));
+    while (manager->lock_owner == 0) {
+        Sleep(1);
+    }
+}
+
 static ULONG STDMETHODCALLTYPE wrong_control_Release(IHostControl *iface)
 {
     struct wrong_manager *manager = impl_from_IHostControl(iface);
     LONG refs = InterlockedDecrement(&manager->control_refs);
     if (refs == 0 && manager->fault == STOPS_WITH_THE_CLR) {
         IHostMemoryPolicy_Shutdown(manager->policy);
+    }
+    if (refs == 0 && manager->fault == WAITS_FOR_THE_DEAD) {
+        lose_lock(manager);
     }
     return (ULONG)refs;
 }

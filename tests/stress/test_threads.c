@@ -350,7 +350,7 @@ static void test_jumping_id(void)
 
 /* ---- one block map ---- */
 
-#define BLOCKS 4096 /* per thread; the threads' blocks alternate within each word of the map */
+#define BLOCKS 4096 /* per thread; the threads' blocks alternate within each line of the map */
 
 static struct block_map map;
 static _Atomic uintptr_t contested; /* one live block that all threads try to remove */

@@ -18,15 +18,25 @@ static SIZE_T measure_view(const char *view)
     return size;
 }
 
+static HOSTMEM_STATISTICS statistics_of(struct clr *clr)
+{
+    HOSTMEM_STATISTICS statistics = {.Size = sizeof(statistics)};
+    IHostMemoryStatistics_GetStatistics(clr->statistics, &statistics);
+    return statistics;
+}
+
 /* `base`: the image's preferred base, or NULL. The size is nearly always 0, the whole file. */
 static void *map_file(struct clr *clr, HANDLE section, void *base, SIZE_T size)
 {
     void *view = MapViewOfFileEx(section, FILE_MAP_ALL_ACCESS, 0, 0, size, base);
     if (view == NULL) {
         DWORD error = GetLastError();
+        UINT64 kept = statistics_of(clr).CushionBytes;
         if (ee_needs_address_space(clr, base, size)) {
+            /* Not that there is room at `base` now: what is there may be the CLR's own. */
+            judge(clr, statistics_of(clr).CushionBytes < kept, PITFALL(30),
+                  "the host says that it made room, and keeps as much as before");
             view = MapViewOfFileEx(section, FILE_MAP_ALL_ACCESS, 0, 0, size, base);
-            judge(clr, view != NULL, PITFALL(30), "the host gave back room, and there is none");
         }
         SetLastError(error);
     }
@@ -47,9 +57,7 @@ static void unmap_file(struct clr *clr, void *view)
 
 static UINT64 recorded_bytes(struct clr *clr)
 {
-    HOSTMEM_STATISTICS statistics = {.Size = sizeof(statistics)};
-    IHostMemoryStatistics_GetStatistics(clr->statistics, &statistics);
-    return statistics.ViewsCurrentBytes;
+    return statistics_of(clr).ViewsCurrentBytes;
 }
 
 static HANDLE file_of(SIZE_T size)
@@ -74,7 +82,8 @@ static char *find_cushion(void)
 }
 
 /* The preferred base is taken, by what the host can do without: it gives that back, and the one retry
- * has a view there. */
+ * has a view there. The next one that wants to be there is one too many: the host has nothing left,
+ * for it takes room back only when a view goes. */
 static void map_with_the_hosts_help(struct clr *clr)
 {
     HANDLE section = file_of(5 * PAGE);
@@ -82,23 +91,30 @@ static void map_with_the_hosts_help(struct clr *clr)
     judge(clr, base != NULL, CANNOT_PLAY, "the host keeps no address space");
     void *view = map_file(clr, section, base, 0);
     judge(clr, view == base, PITFALL(30), "the retry has no view where the host has made room");
+    judge(clr, map_file(clr, section, base, 0) == NULL, CANNOT_PLAY, "two views in one place");
     unmap_file(clr, view);
     CloseHandle(section);
 }
 
 /* An assembly whose base is free; one whose base is taken, so that the mapping fails and is
- * relocated; and both together, unmapped in the other order. */
+ * relocated; and both together, unmapped in the other order. If a second has passed since the host
+ * made room, it has that room again, and may give it back once more, in vain. */
 static void map_assemblies(struct clr *clr)
 {
-    HANDLE first = file_of(5 * PAGE), second = file_of(3 * MIB);
+    /* The one that finds its base taken is the smaller one: Wine calls it a success when a view would
+     * end behind the end of the address space, and maps nothing. */
+    HANDLE first = file_of(3 * MIB), second = file_of(5 * PAGE);
     UINT64 before = recorded_bytes(clr);
     char *mapped = map_file(clr, first, NULL, 0);
     if (!judge(clr, mapped != NULL, CANNOT_PLAY, "no view (%lu)", GetLastError())) {
         return;
     }
     void *occupied = map_file(clr, second, mapped, 0);
-    judge(clr, occupied == NULL && GetLastError() != MARKER && GetLastError() != 0, PITFALL(30),
-          "the error of the mapping is lost");
+    DWORD error = GetLastError();
+    judge(clr, occupied == NULL, CANNOT_PLAY, "two views in one place: %p, and then %p",
+          (void *)mapped, occupied);
+    judge(clr, error != MARKER && error != 0, PITFALL(30),
+          "the error of the mapping is lost, and is %lu now", error);
     char *relocated = map_file(clr, second, NULL, 0);
     judge(clr, recorded_bytes(clr) - before == 5 * PAGE + 3 * MIB, PITFALL(29),
           "%llu bytes of views were recorded", recorded_bytes(clr) - before);

@@ -94,6 +94,19 @@ static void what_is_larger_than_the_cache_is_not_kept(void **state)
     assert_int_equal(cache.bytes, UNIT);
 }
 
+static void no_more_goes_than_has_to(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CACHE_WAYS; i++) {
+        assert_int_equal(put(i, UNIT), 0);
+    }
+    assert_int_equal(put(CACHE_WAYS, CACHE_MOST - CACHE_WAYS * UNIT), 0);
+    assert_int_equal(cache.bytes, CACHE_MOST);
+    assert_int_equal(put(CACHE_WAYS + 1, UNIT), 1); /* into the place of the oldest */
+    assert_false(inside[0]);
+    assert_int_equal(cache.bytes, CACHE_MOST);
+}
+
 /* Blocks of a size that nobody asks for any more do not keep others out for long. */
 static void a_full_cache_takes_turns(void **state)
 {
@@ -103,6 +116,7 @@ static void a_full_cache_takes_turns(void **state)
         put(number++, size * UNIT);
     }
     size_t attempts = 0, large = CACHE_MOST / 2;
+    assert_int_equal(put(number++, large), CACHE_GOING); /* itself and as many as may go */
     do {
         assert_true(attempts++ < 100);
         put(number, large);
@@ -143,6 +157,7 @@ int main(void)
         cmocka_unit_test_setup(a_block_comes_back_for_its_own_size_once, set_up),
         cmocka_unit_test_setup(a_full_set_lets_its_oldest_go, set_up),
         cmocka_unit_test_setup(what_is_larger_than_the_cache_is_not_kept, set_up),
+        cmocka_unit_test_setup(no_more_goes_than_has_to, set_up),
         cmocka_unit_test_setup(a_full_cache_takes_turns, set_up),
         cmocka_unit_test_setup(random_blocks_are_never_lost_nor_given_twice, set_up),
     };

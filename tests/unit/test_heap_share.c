@@ -4,6 +4,7 @@
  * is in use, its peaks and the answers of the budget are those of a ledger that knows no credit.
  */
 #include "support/random.h"
+#include "support/thread.h"
 #include "support/unit.h"
 
 #include "core/budget.h"
@@ -179,6 +180,129 @@ static void a_share_gives_back_what_is_too_much(void **state)
     assert_false(give_block(0, CREDIT_MOST + 1));
 }
 
+/* What one share gives out another may take back. */
+static void a_share_counts_its_calls_and_its_blocks(void **state)
+{
+    struct heap_share *one = &budget.shares[0], *other = &budget.shares[1];
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        heap_share_count_alloc(one);
+    }
+    heap_share_count_free(one);
+    heap_share_count_free(other);
+    assert_int_equal(one->allocs, 3);
+    assert_int_equal(one->frees, 1);
+    assert_int_equal(one->blocks, 2);
+    assert_int_equal(other->allocs, 0);
+    assert_int_equal(other->frees, 1);
+    assert_true(one->blocks + other->blocks == 1); /* modulo the word */
+}
+
+/* ---- room that goes while a share borrows ---- */
+
+#define ROOM (32 * KIB)
+
+static atomic_bool enough;
+
+/* Peaks that leave so much room for credit below them. */
+static void make_room(size_t commit, size_t heap)
+{
+    budget_init(&budget);
+    assert_int_equal(budget_take(&budget, 0, commit, BUDGET_TASK), OS_OK);
+    budget_heap_add(&budget, heap);
+    budget_heap_subtract(&budget, heap);
+    budget_give_back(&budget, 0, commit);
+}
+
+/* What borrowing `bytes` leaves as credit, or SIZE_MAX if it is refused. */
+static size_t borrow(size_t bytes)
+{
+    struct heap_share *share = &budget.shares[0];
+    size_t before = heap_share_credit(share);
+    if (!budget_borrow(&budget, share, bytes)) {
+        assert_int_equal(heap_share_credit(share), before);
+        return SIZE_MAX;
+    }
+    assert_int_equal(charged(), bytes + heap_share_credit(share));
+    assert_int_equal(usage_current(&budget.heap), charged());
+    return heap_share_credit(share);
+}
+
+static void a_share_borrows_what_there_is_room_for_and_no_more(void **state)
+{
+    const size_t usual = CREDIT_MOST / 8;
+    (void)state;
+    make_room(ROOM, ROOM);
+    assert_int_equal(borrow(64), usual - 64);
+    assert_true(budget_borrow(&budget, &budget.shares[0], usual)); /* 64 are missing */
+    assert_int_equal(heap_share_credit(&budget.shares[0]), usual - 64);
+    make_room(ROOM, ROOM);
+    assert_int_equal(borrow(usual + 64), 0);
+    make_room(ROOM, 1000);
+    assert_int_equal(borrow(64), 1000 - 64);
+    make_room(1000, ROOM);
+    assert_int_equal(borrow(64), 1000 - 64);
+    make_room(64, ROOM);
+    assert_int_equal(borrow(64), 0);
+    make_room(63, ROOM);
+    assert_int_equal(borrow(64), SIZE_MAX);
+    make_room(ROOM, 63);
+    assert_int_equal(borrow(64), SIZE_MAX);
+    assert_int_equal(charged(), 0);
+    /* Near a limit there is none, however high the peak. */
+    make_room(ROOM, ROOM);
+    limit(CREDIT_ROOM + 100, 0, false);
+    assert_int_equal(borrow(64), 100 - 64);
+    make_room(ROOM, ROOM);
+    limit(CREDIT_ROOM, 0, false);
+    assert_int_equal(borrow(1), SIZE_MAX);
+}
+
+/* Fills the room, and empties it, without end. */
+static void fill_and_empty(void *current)
+{
+    while (!enough) {
+        atomic_fetch_add((_Atomic size_t *)current, ROOM);
+        atomic_fetch_sub((_Atomic size_t *)current, ROOM);
+    }
+}
+
+/* Room is found, and then one of the two halves is refused: nothing has been borrowed. With two
+ * processors many attempts meet that. */
+static void borrow_while_room_comes_and_goes(struct usage *usage)
+{
+    struct heap_share *share = &budget.shares[0];
+    struct thread filler;
+    size_t granted = 0, refused = 0;
+    make_room(ROOM, ROOM);
+    enough = false;
+    thread_start(&filler, fill_and_empty, &usage->current);
+    for (uint64_t start = thread_milliseconds(); thread_milliseconds() - start < 200;) {
+        for (int i = 0; i < 1000; i++) {
+            if (budget_borrow(&budget, share, 64)) {
+                budget_return_credit(&budget, share);
+                budget_heap_subtract(&budget, 64);
+                budget_give_back(&budget, 0, 64);
+                granted++;
+            } else {
+                refused++;
+            }
+        }
+    }
+    enough = true;
+    thread_join(&filler);
+    assert_int_equal(charged(), 0);
+    assert_int_equal(usage_current(&budget.heap), 0);
+    assert_true(granted > 0 && refused > 0);
+}
+
+static void what_is_borrowed_in_part_is_given_back(void **state)
+{
+    (void)state;
+    borrow_while_room_comes_and_goes(&budget.heap);
+    borrow_while_room_comes_and_goes(&budget.commit.used);
+}
+
 /* ---- against a ledger ---- */
 
 struct ledger {
@@ -268,6 +392,9 @@ int main(void)
         cmocka_unit_test_setup(credit_buys_nothing_beyond_a_lowered_limit, set_up),
         cmocka_unit_test_setup(a_share_that_is_taken_is_passed_over, set_up),
         cmocka_unit_test_setup(a_share_gives_back_what_is_too_much, set_up),
+        cmocka_unit_test_setup(a_share_counts_its_calls_and_its_blocks, set_up),
+        cmocka_unit_test_setup(a_share_borrows_what_there_is_room_for_and_no_more, set_up),
+        cmocka_unit_test_setup(what_is_borrowed_in_part_is_given_back, set_up),
         cmocka_unit_test_setup(random_blocks_and_pages_agree_with_a_ledger, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
