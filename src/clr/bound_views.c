@@ -23,16 +23,27 @@ static void give_back(SIZE_T bytes)
     }
 }
 
+/* A runtime that keeps its code in sections (7.0 and later) clears a view before it unmaps it: it
+ * commits all of it and writes, without a look whether it got the memory. */
+static EMemoryCriticalLevel level_in_view(const void *address, SIZE_T size, DWORD type,
+                                          DWORD protect, BOOL whole)
+{
+    return whole && protect == PAGE_READWRITE
+               ? eProcessCritical
+               : critical_level_of_pages(address, size, type, protect);
+}
+
 /* The manager passes on what is in no region of its own; so the call is seen, counted and traced as
  * all others are. */
 BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, void **memory)
 {
     SIZE_T added;
+    BOOL whole;
     if (!(type & MEM_COMMIT) || (type & MEM_RESERVE) || !address ||
-        !section_table_commit_begin(address, size, &added)) {
+        !section_table_commit_begin(address, size, &added, &whole)) {
         return FALSE;
     }
-    EMemoryCriticalLevel level = critical_level_of_pages(address, size, type, protect);
+    EMemoryCriticalLevel level = level_in_view(address, size, type, protect, whole);
     BOOL taken = take(added, level);
     BOOL done = taken && IHostMemoryManager_VirtualAlloc(targets.manager, address, size, type,
                                                          protect, level, memory) == S_OK;

@@ -12,8 +12,9 @@
  *                         No collection helps there, and a type that could not be loaded once
  *                         stays so as long as its domain lives.
  *     eProcessCritical    blocks of the native heap: the runtime asks for them in the middle of
- *                         what it cannot leave half done, a collection included. And everything
- *                         until the runtime has started: a refusal is for ever then.
+ *                         what it cannot leave half done, a collection included. What clears a view
+ *                         before it goes (bound_views.c). And everything until the runtime has
+ *                         started: a refusal is for ever then.
  *
  * The collector's heap is what is reserved PAGE_READWRITE without a commit and has at least 4 MiB,
  * the smallest segment there is. Handle tables take 64 KiB, and the loader reserves PAGE_NOACCESS.

@@ -194,7 +194,7 @@ static void range_of(const struct view *view, const void *address, SIZE_T size, 
     }
 }
 
-BOOL section_table_commit_begin(const void *address, SIZE_T size, SIZE_T *added)
+BOOL section_table_commit_begin(const void *address, SIZE_T size, SIZE_T *added, BOOL *whole)
 {
     if (nothing_to_do()) {
         return FALSE;
@@ -207,6 +207,7 @@ BOOL section_table_commit_begin(const void *address, SIZE_T size, SIZE_T *added)
     }
     SIZE_T first, end;
     range_of(view, address, size, &first, &end);
+    *whole = (const BYTE *)address == view->base && size >= view->size;
     *added = 0;
     for (SIZE_T page = first; page < end; page++) {
         *added += (view->section->pages[page / 8] >> page % 8 & 1) ? 0 : PAGE;

@@ -9,8 +9,8 @@
  * handle is closed. So a section knows its committed pages, and a view where in the section it is.
  *
  * A view that was mapped by others, or through a duplicate of the handle, is not seen; then a
- * section may be taken for gone while it is not. Runtimes are not known to
- * do either; DuplicateHandle, which all import, is not bound, so it would not be seen.
+ * section may be taken for gone while it is not. Runtimes are not known to do either; DuplicateHandle,
+ * which all import, is not bound, so it would not be seen.
  */
 #ifndef CLR_SECTION_TABLE_H
 #define CLR_SECTION_TABLE_H
@@ -29,8 +29,9 @@ SIZE_T section_table_unmapped(const void *view);
 SIZE_T section_table_closed(HANDLE section);
 
 /* Whether `address` is in a view of a section whose pages are charged one by one. If so, the table
- * is locked until section_table_commit_end, and *added is what a commit of these bytes adds. */
-BOOL section_table_commit_begin(const void *address, SIZE_T size, SIZE_T *added);
+ * is locked until section_table_commit_end, *added is what a commit of these bytes adds, and *whole
+ * says whether they are all of the view. */
+BOOL section_table_commit_begin(const void *address, SIZE_T size, SIZE_T *added, BOOL *whole);
 void section_table_commit_end(const void *address, SIZE_T size, BOOL done);
 
 #endif

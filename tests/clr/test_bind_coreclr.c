@@ -455,6 +455,31 @@ static void a_section_beyond_the_limit_is_refused(void **state)
     IHostMemoryPolicy_Release(policy);
 }
 
+/* The runtime clears the view that it is about to unmap, and does not look whether it could. */
+static void a_commit_of_a_whole_view_draws_on_the_emergency_part(void **state)
+{
+    const SIZE_T size = 0x10000;
+    IHostMemoryManager *manager = *state;
+    HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
+    IHostMemoryPolicy *policy = policy_of(manager);
+    HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
+                                                  PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
+    BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, size);
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3); /* 2.0 has started when it runs */
+    limits.EmergencyCommit = 1 << 20;           /* and half of it for the process alone */
+    limits.CommitLimit = statistics_of(manager).ChargedCurrentBytes + limits.EmergencyCommit / 2;
+    assert_int_equal(IHostMemoryPolicy_SetLimits(policy, &limits), S_OK);
+
+    UINT64 denied = statistics_of(manager).DeniedAppDomain;
+    assert_null(FUNCTION(VirtualAlloc)(view, size - 0x1000, MEM_COMMIT, PAGE_READWRITE));
+    assert_null(FUNCTION(VirtualAlloc)(view + 0x1000, size - 0x1000, MEM_COMMIT, PAGE_READWRITE));
+    assert_null(FUNCTION(VirtualAlloc)(view, size, MEM_COMMIT, PAGE_READONLY));
+    assert_int_equal(statistics_of(manager).DeniedAppDomain, denied + 3);
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(view, size, MEM_COMMIT, PAGE_READWRITE), view);
+    IHostMemoryPolicy_Release(policy);
+}
+
 int main(int argc, char **argv)
 {
 #define WITH(setup, name) cmocka_unit_test_setup(name, setup)
@@ -475,6 +500,7 @@ int main(int argc, char **argv)
         WITH(bind_recording_manager, the_manager_hears_of_mapped_views),
         WITH(bind_hostmem, sections_without_a_file_are_charged_once),
         WITH(bind_hostmem, a_section_beyond_the_limit_is_refused),
+        WITH(bind_hostmem, a_commit_of_a_whole_view_draws_on_the_emergency_part),
     };
     if (argc != 4) {
         fprintf(stderr, "usage: test_bind_coreclr FRAMEWORK PROGRAM TEST\n");
