@@ -13,7 +13,7 @@
 #include <time.h>
 #endif
 
-#define LEAST_NS 1e6
+#define LEAST_NS 5e5
 
 static FILE *json;
 static int json_rows;
@@ -46,7 +46,7 @@ double bench_median(double *values, size_t count)
 
 struct bench_result bench_summary(double *raw, double *managed, size_t pairs)
 {
-    double ratios[BENCH_PAIRS];
+    double ratios[BENCH_MANY_PAIRS];
     for (size_t i = 0; i < pairs; i++) {
         ratios[i] = managed[i] / raw[i];
     }
@@ -69,16 +69,16 @@ size_t bench_rounds(bench_side *run, void *context)
     return rounds;
 }
 
-struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds)
+struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds, size_t pairs)
 {
-    double times[2][BENCH_PAIRS];
+    double times[2][BENCH_MANY_PAIRS];
     run(context, 1, rounds);
-    for (int i = 0; i < BENCH_PAIRS; i++) {
+    for (size_t i = 0; i < pairs; i++) {
         int first = i % 2;
         times[first][i] = run(context, first, rounds) / (double)rounds;
         times[!first][i] = run(context, !first, rounds) / (double)rounds;
     }
-    return bench_summary(times[0], times[1], BENCH_PAIRS);
+    return bench_summary(times[0], times[1], pairs);
 }
 
 void bench_open(const char *title, const char *json_file)

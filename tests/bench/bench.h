@@ -18,6 +18,7 @@ struct bench_result {
 };
 
 #define BENCH_PAIRS 31
+#define BENCH_MANY_PAIRS 301 /* where a pair is a millisecond */
 
 /* Of what was measured in turns; sorts both. */
 struct bench_result bench_summary(double *raw, double *managed, size_t pairs);
@@ -25,11 +26,12 @@ struct bench_result bench_summary(double *raw, double *managed, size_t pairs);
 /* Runs one side `rounds` times, and says how long that took in ns. `side` is 0 for raw. */
 typedef double bench_side(void *context, int side, size_t rounds);
 
-/* So many rounds that the raw side takes at least a millisecond. `run` is to measure one thread: how
+/* So many rounds that the raw side takes at least half a millisecond. `run` is to measure one thread: how
  * long several take to start says nothing about their rounds. */
 size_t bench_rounds(bench_side *run, void *context);
 
-struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds);
+/* `pairs` is one of the numbers above. */
+struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds, size_t pairs);
 
 /* The table, and the file for --json or NULL. The dimensions are printed as they are given. */
 void bench_open(const char *title, const char *json_file);

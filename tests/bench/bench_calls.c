@@ -2,7 +2,8 @@
  *
  * What a call costs through the manager, against the same call to Win32, for each operation of the
  * CLR: with 16 to 1 Mi live regions, with a limit and without, with 1 to 16 threads. The live regions
- * are the system's as well, so both sides find it equally full.
+ * are the system's as well, so both sides find it equally full; and both work on the same pages, for
+ * what the system takes depends on what lies beside them, by up to a tenth.
  *
  *     bench_calls [--json FILE] [ROW]      a row, or all
  */
@@ -129,7 +130,7 @@ static const struct side sides[2] = {
 
 /* What a thread has of its own, on each side. */
 struct worker {
-    char *region[2];
+    char *region; /* the manager's; both sides leave its pages as they find them */
     void *blocks[2][BLOCKS];
     SIZE_T size;
     unsigned random;
@@ -256,7 +257,7 @@ static HANDLE begin;
 
 static void run_worker(struct worker *worker)
 {
-    worker->row->run(worker, &sides[worker->side], worker->region[worker->side], worker->rounds);
+    worker->row->run(worker, &sides[worker->side], worker->region, worker->rounds);
 }
 
 static DWORD WINAPI worker_main(LPVOID context)
@@ -346,8 +347,9 @@ static void measure(const struct row *row, size_t regions, size_t threads, bool 
     struct measurement measurement = {row, threads};
     set_limit(limit ? (UINT64)1 << 31 : 0);
     size_t rounds = bench_rounds(run_one, &measurement);
-    struct bench_result result =
-        bench_pairs(threads == 1 ? run_one : run_threads, &measurement, rounds);
+    struct bench_result result = threads == 1
+                                     ? bench_pairs(run_one, &measurement, rounds, BENCH_MANY_PAIRS)
+                                     : bench_pairs(run_threads, &measurement, rounds, BENCH_PAIRS);
     bench_print(row->name, regions, threads, limit, &result);
 }
 
@@ -364,12 +366,9 @@ static void set_up(void)
     foreign = raw_alloc(NULL, 2 * SLOT, MEM_RESERVE);
     require(raw_heap != NULL && begin != NULL && foreign != NULL, "set up");
     for (size_t i = 0; i < MAX_THREADS; i++) {
-        for (int side = 0; side < 2; side++) {
-            char *region = sides[side].alloc(NULL, OWN_BYTES, MEM_RESERVE);
-            require(region != NULL && sides[side].alloc(region, SLOT, MEM_COMMIT) == region,
-                    "a region");
-            workers[i].region[side] = region;
-        }
+        char *region = managed_alloc(NULL, OWN_BYTES, MEM_RESERVE);
+        require(region != NULL && managed_alloc(region, SLOT, MEM_COMMIT) == region, "a region");
+        workers[i].region = region;
         workers[i].random = (unsigned)i;
     }
 }
