@@ -46,8 +46,8 @@ static inline UINT64 trace_writer_ticks(void)
     return __rdtsc();
 }
 
-/* Record a call that has entered. `begin` is the clock's own value still; the thread is filled in here, the checksum
- * when the record is written. */
+/* Record a call that has entered. `begin` is the clock's own value still; the thread is filled in
+ * here, the checksum when the record is written. */
 void trace_writer_add(struct trace_record *record);
 
 /* The end of the trace begins: it waits until no call is inside, and then none gets in until

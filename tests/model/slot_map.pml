@@ -4,9 +4,10 @@
  * through every interleaving of two writers and a reader, one atomic access at a time.
  *
  * The address space is one root entry of two slots of two addresses each. A region of 1 address has
- * a tail, one of 4 is written into `whole`; one of several slots would be, for a reader, who looks
- * at one of them, no other than one of 1. There are two ids, so that they are reused at once. A
- * writer reserves, or releases whatever region it finds at some address; both may pick the same.
+ * a tail, one of 4 is written into the root's word, `whole`; one of several slots would be, for a
+ * reader, who looks at one of them, no other than one of 1. There are two ids, so that they are
+ * reused at once. A writer reserves, or releases whatever region it finds at some address; both may
+ * pick the same.
  * Each reservation has a life of its own, by which the model knows what was true when; the code
  * under test sees of it only what a descriptor says.
  *
