@@ -244,7 +244,10 @@ static bool enter(void)
     if (ring != NULL) {
         ring->inside = 0;
     }
-    while (writer.state == ENDING && writer.ender != GetCurrentThreadId()) {
+    /* Not for ever: this thread may hold what the one that ends the trace needs, the loader's lock. */
+    ULONGLONG start = GetTickCount64();
+    while (writer.state == ENDING && writer.ender != GetCurrentThreadId() &&
+           GetTickCount64() - start < 2 * END_MS) {
         Sleep(1);
     }
     return false;

@@ -34,7 +34,7 @@
 DWORD trace_writer_open(const WCHAR *path, const struct trace_header *about);
 
 /* A call begins. True: it is recorded, and trace_writer_add ends it. False: it is not, and this has
- * waited for the end of the trace to be over. */
+ * waited for the end of the trace to be over, for two seconds at most. */
 bool trace_writer_enter(void);
 
 /* The next number, to be taken where the format says. */
