@@ -142,6 +142,7 @@ static HRESULT bind(IHostMemoryManager *manager)
     block->step = AGENT_BINDS;
     HostMemSetBindingFlags(block->binding_flags);
     HostMemSetStartCallback(runtime_started);
+    HostMemSetTerminationCallback(exit_hook_run_apart);
     HRESULT hr = HostMemBindRuntime(manager, GetModuleHandleW(NULL));
     if (hr == HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)) { /* no runtime in the program */
         hr = HostMemBindRuntimeOnLoad(manager, NULL);

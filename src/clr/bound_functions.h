@@ -35,6 +35,9 @@ struct bound_choice {
 };
 import_function bound_functions_choose(const struct import *import, void *context);
 
+/* Before a runtime is bound. What HostMemSetTerminationCallback says. */
+void bound_end_set_callback(void(CALLBACK *callback)(UINT32 exit_code));
+
 /* Choose again without malloc and its kind. */
 void bound_functions_leave_crt_heap(void);
 

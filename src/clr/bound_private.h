@@ -49,6 +49,8 @@
       NOTIFICATIONS)                                                                               \
     X(QueryMemoryResourceNotification, __typeof__(&QueryMemoryResourceNotification),               \
       NOTIFICATIONS)                                                                               \
+    X(TerminateProcess, __typeof__(&TerminateProcess), PAGES)                                      \
+    X(RaiseFailFastException, __typeof__(&RaiseFailFastException), PAGES)                          \
     X(GetProcAddress, __typeof__(&GetProcAddress), PAGES)
 
 /* MEM_EXTENDED_PARAMETER, which is only handed on. */
@@ -125,6 +127,10 @@ void __cdecl bound__free_base(void *);
 size_t __cdecl bound__msize(void *);
 void *__cdecl bound__aligned_malloc(size_t, size_t);
 void __cdecl bound__aligned_free(void *);
+
+/* bound_end.c */
+BOOL WINAPI bound_TerminateProcess(HANDLE, UINT);
+void WINAPI bound_RaiseFailFastException(EXCEPTION_RECORD *, CONTEXT *, DWORD);
 
 /* bound_load.c */
 BOOL WINAPI bound_GlobalMemoryStatusEx(MEMORYSTATUSEX *);

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define SEGMENT_MINIMUM ((SIZE_T)4 << 20)
+#define SEGMENT_MINIMUM ((SIZE_T)16 << 20)
 
 /* The collector's segments. One that finds no place here is taken for critical memory. Relaxed
  * everywhere: what is read decides the level of one request, and guards nothing. */

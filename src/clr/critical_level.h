@@ -16,10 +16,13 @@
  *                         before it goes (bound_views.c). And everything until the runtime has
  *                         started: a refusal is for ever then.
  *
- * The collector's heap is what is reserved PAGE_READWRITE without a commit and has at least 4 MiB,
- * the smallest segment there is. Handle tables take 64 KiB, and the loader reserves PAGE_NOACCESS.
- * Card tables of a large heap look the same and rightly count as it: refused, the collector does
- * without the new segment, or without collecting concurrently.
+ * The collector's heap is what is reserved PAGE_READWRITE without a commit and has at least 16 MiB:
+ * the smallest segment of an x86 runtime or of one with a heap hard limit. (Who sets GCSegmentSize
+ * to less has a heap that counts as other pages.) Handle tables take 64 KiB, and the loader reserves
+ * PAGE_NOACCESS. From .NET 8 on, string literals and the like are in 4 MiB of such memory that no
+ * collection looks at; refused, that runtime crashes. Card tables of a large heap look the same and
+ * rightly count as it: refused, the collector does without the new segment, or without collecting
+ * concurrently.
  *
  * Any thread. No lock but for a new or released segment. Of requests that race with a segment's
  * release the level may be another one, nothing worse.

@@ -247,6 +247,16 @@ HRESULT __cdecl HostMemSetStartCallback(void(CALLBACK *callback)(void))
     return S_OK;
 }
 
+HRESULT __cdecl HostMemSetTerminationCallback(void(CALLBACK *callback)(UINT32 exit_code))
+{
+    if (!begin()) {
+        return ALREADY_BOUND;
+    }
+    bound_end_set_callback(callback);
+    change_state(TRYING, NONE);
+    return S_OK;
+}
+
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
 {
     if (!manager || !runtime) {

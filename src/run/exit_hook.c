@@ -1,32 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 #include "exit_hook.h"
 
+#define PATIENCE_MS 3000
+
 typedef BOOLEAN(NTAPI *process_ends_fn)(void);
 
 static exit_hook *the_hook;
 static LONG armed; /* set when all below is */
 static DWORD fls_slot;
 static process_ends_fn process_ends; /* RtlDllShutdownInProgress */
-static HANDLE witness;               /* a thread that waits for ever */
+static HANDLE witness;               /* a thread that waits, and runs the hook apart */
+static HANDLE wanted, done;          /* events: by that thread; by any, or never to be */
+static DWORD code_apart;
 static LPTOP_LEVEL_EXCEPTION_FILTER next_filter;
 
 void exit_hook_run(DWORD exit_code)
 {
     if (InterlockedExchange(&armed, FALSE)) {
         the_hook(exit_code);
+        SetEvent(done);
     }
 }
 
 void exit_hook_cancel(void)
 {
     InterlockedExchange(&armed, FALSE);
+    SetEvent(done);
 }
 
-static DWORD WINAPI wait_for_ever(void *unused)
+static DWORD WINAPI wait_until_wanted(void *unused)
 {
     (void)unused;
+    WaitForSingleObject(wanted, INFINITE);
+    exit_hook_run(code_apart);
     Sleep(INFINITE);
     return 0;
+}
+
+void CALLBACK exit_hook_run_apart(UINT32 exit_code)
+{
+    code_apart = exit_code;
+    SetEvent(wanted);
+    WaitForSingleObject(done, PATIENCE_MS);
 }
 
 /* The runtime's filter first: it prints the exception. */
@@ -94,8 +109,12 @@ __attribute__((section(".CRT$XLD"), used)) static const PIMAGE_TLS_CALLBACK tls_
 
 BOOL exit_hook_set(exit_hook *hook)
 {
-    witness =
-        CreateThread(NULL, 64 * 1024, wait_for_ever, NULL, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    wanted = CreateEventW(NULL, FALSE, FALSE, NULL);
+    done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (wanted && done) {
+        witness = CreateThread(NULL, 256 * 1024, wait_until_wanted, NULL,
+                               STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    }
     fls_slot = FlsAlloc(fls_callback);
     if (!witness || fls_slot == FLS_OUT_OF_INDEXES) {
         return FALSE;

@@ -14,7 +14,8 @@
  *                     its own when it starts, so ours is put before it when an exception is raised,
  *                     and calls it first. The exit code will be the exception's.
  *
- * TerminateProcess (Environment.FailFast, stack overflow) leaves no room for a hook.
+ * What terminates the process (Environment.FailFast, stack overflow) asks nobody. Where a bound runtime
+ * does it, HostMemSetTerminationCallback tells; exit_hook_run_apart is for that.
  */
 #ifndef RUN_EXIT_HOOK_H
 #define RUN_EXIT_HOOK_H
@@ -30,6 +31,10 @@ BOOL exit_hook_set(exit_hook *hook);
 
 /* Call the hook now, from a program that came back, unless it was called already. */
 void exit_hook_run(DWORD exit_code);
+
+/* Call it on another thread, unless it was called already, and give it three seconds: for a thread
+ * that may be out of stack, and may hold what the hook waits for. */
+void CALLBACK exit_hook_run_apart(UINT32 exit_code);
 
 /* Do without: the process ends after an error of our own. */
 void exit_hook_cancel(void);

@@ -70,11 +70,9 @@ static const char usage[] =
     "it.\n"
     "\n"
     "The exit code is the program's; 2 if it could not be run. There is a report when the program\n"
-    "returns, calls Environment.Exit or ends by an unhandled exception. After "
-    "Environment.FailFast\n"
-    "or a stack overflow there is none, and FILE is left empty: the runtime terminates the "
-    "process\n"
-    "without a last word. A trace then lacks its end, and hostmem-replay says so.\n";
+    "returns, calls Environment.Exit or Environment.FailFast, or ends by an unhandled exception.\n"
+    "There is none, and FILE is left empty, when a .dll's process is terminated from outside. A\n"
+    "trace then lacks its end, and hostmem-replay says so.\n";
 
 static void print(const char *text)
 {

@@ -197,6 +197,36 @@ static void the_host_hears_once_that_the_runtime_has_started(void **state)
     assert_int_equal(others_before_start, 0);
 }
 
+/* Reserves `size` bytes and commits a page of them. Returns the level of both, or -1. */
+static int level_of_reservation(SIZE_T size, DWORD protect)
+{
+    for (int level = 0; level <= eProcessCritical; level++) {
+        recording.allocations[level] = 0;
+    }
+    char *memory = FUNCTION(VirtualAlloc)(NULL, size, MEM_RESERVE, protect);
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(memory, PAGE, MEM_COMMIT, PAGE_READWRITE), memory);
+    assert_true(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE));
+    for (int level = 0; level <= eProcessCritical; level++) {
+        if (recording.allocations[level] >= 2) { /* the runtime's own threads may be at work */
+            return level;
+        }
+    }
+    return -1;
+}
+
+/* 4 MiB are frozen objects of .NET 8, 16 MiB the smallest segment. */
+static void what_no_collection_frees_is_domain_critical(void **state)
+{
+    (void)state;
+    assert_int_equal(level_of_reservation(16 * MIB, PAGE_READWRITE), eProcessCritical);
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+    assert_int_equal(level_of_reservation(16 * MIB, PAGE_READWRITE), eTaskCritical);
+    assert_int_equal(level_of_reservation(16 * MIB, PAGE_NOACCESS), eAppDomainCritical);
+    assert_int_equal(level_of_reservation(4 * MIB, PAGE_READWRITE), eAppDomainCritical);
+    assert_int_equal(level_of_reservation(16 * MIB, PAGE_READWRITE), eTaskCritical);
+}
+
 static void virtual_memory_goes_through_the_manager(void **state)
 {
     MEMORY_BASIC_INFORMATION information;
@@ -480,6 +510,51 @@ static void a_commit_of_a_whole_view_draws_on_the_emergency_part(void **state)
     IHostMemoryPolicy_Release(policy);
 }
 
+/* ---- The end of the process ---- */
+
+static int ends_heard;
+static UINT32 expected_end;
+
+/* The process is not to end, but with the verdict: 0 is success. */
+static void CALLBACK hear_end(UINT32 exit_code)
+{
+    ends_heard++;
+    if (expected_end) {
+        ExitProcess(exit_code == expected_end && ends_heard == 1 ? 0 : 1);
+    }
+}
+
+static int bind_with_termination_callback(void **state)
+{
+    return HostMemSetTerminationCallback(hear_end) == S_OK ? bind_hostmem(state) : -1;
+}
+
+static void the_host_hears_of_a_process_that_ends_itself(void **state)
+{
+    (void)state;
+    EXPECT_HR(HostMemSetTerminationCallback(NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    assert_false(FUNCTION(TerminateProcess)(NULL, 57)); /* no process of ours */
+    assert_int_equal(GetLastError(), ERROR_INVALID_HANDLE);
+    assert_int_equal(ends_heard, 0);
+    expected_end = 57;
+    FUNCTION(TerminateProcess)(GetCurrentProcess(), 57);
+}
+
+static void the_host_hears_of_fail_fast(void **state)
+{
+    (void)state;
+    EXCEPTION_RECORD exception = {.ExceptionCode = 0x80131623};
+    expected_end = exception.ExceptionCode;
+    FUNCTION(RaiseFailFastException)(&exception, NULL, 0);
+}
+
+static void fail_fast_without_an_exception_has_a_code_of_its_own(void **state)
+{
+    (void)state;
+    expected_end = 0xc0000602;
+    FUNCTION(RaiseFailFastException)(NULL, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define WITH(setup, name) cmocka_unit_test_setup(name, setup)
@@ -490,6 +565,7 @@ int main(int argc, char **argv)
         WITH(bind_recording_manager, without_block_sizes_the_heap_functions_are_left_alone),
         WITH(refuse_registration, without_a_callback_the_notifications_are_left_alone),
         WITH(bind_recording_manager, the_start_is_process_critical_and_the_program_is_not),
+        WITH(bind_recording_manager, what_no_collection_frees_is_domain_critical),
         WITH(bind_with_start_callback, the_host_hears_once_that_the_runtime_has_started),
         WITH(bind_recording_manager, virtual_memory_goes_through_the_manager),
         WITH(bind_hostmem, the_heap_functions_do_what_win32_does),
@@ -501,6 +577,9 @@ int main(int argc, char **argv)
         WITH(bind_hostmem, sections_without_a_file_are_charged_once),
         WITH(bind_hostmem, a_section_beyond_the_limit_is_refused),
         WITH(bind_hostmem, a_commit_of_a_whole_view_draws_on_the_emergency_part),
+        WITH(bind_with_termination_callback, the_host_hears_of_a_process_that_ends_itself),
+        WITH(bind_with_termination_callback, the_host_hears_of_fail_fast),
+        WITH(bind_with_termination_callback, fail_fast_without_an_exception_has_a_code_of_its_own),
     };
     if (argc != 4) {
         fprintf(stderr, "usage: test_bind_coreclr FRAMEWORK PROGRAM TEST\n");

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A runtime that cannot go on ends the process without a word to anybody in it: after
+ * Environment.FailFast, a stack overflow, or damage that it has found in itself. It calls
+ * RaiseFailFastException, and TerminateProcess where that comes back. The host hears of it here, and
+ * a program that ends itself by TerminateProcess is heard as well: it has asked the runtime for the
+ * function.
+ */
+#include "bound_private.h"
+
+#define FAIL_FAST_EXCEPTION 0xc0000602u /* STATUS_, where no exception is given */
+
+static void(CALLBACK *host_callback)(UINT32 exit_code);
+
+void bound_end_set_callback(void(CALLBACK *callback)(UINT32 exit_code))
+{
+    host_callback = callback;
+}
+
+/* Once: fail-fast may come back, and two threads may end the process. */
+static void process_ends(UINT32 exit_code)
+{
+    static LONG told;
+    if (host_callback && !InterlockedExchange(&told, TRUE)) {
+        host_callback(exit_code);
+    }
+}
+
+BOOL WINAPI bound_TerminateProcess(HANDLE process, UINT exit_code)
+{
+    DWORD error = GetLastError();
+    if (is_this_process(process)) {
+        process_ends(exit_code);
+    }
+    SetLastError(error);
+    return original.TerminateProcess(process, exit_code);
+}
+
+void WINAPI bound_RaiseFailFastException(EXCEPTION_RECORD *exception, CONTEXT *context, DWORD flags)
+{
+    process_ends(exception ? exception->ExceptionCode : FAIL_FAST_EXCEPTION);
+    original.RaiseFailFastException(exception, context, flags);
+}
