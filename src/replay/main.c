@@ -147,6 +147,11 @@ static bool open_trace(const WCHAR *path, struct trace *trace, struct trace_plan
     }
     if (!good) {
         fail(path, error.text);
+    } else if (!trace->header.closed) {
+        fprintf(stderr,
+                "hostmem-replay: %ls was never closed: its process was terminated. It is whole up "
+                "to call %llu.\n",
+                path, (unsigned long long)trace->count);
     }
     return good;
 }

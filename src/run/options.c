@@ -72,7 +72,7 @@ static const char usage[] =
     "The exit code is the program's; 2 if it could not be run. There is a report when the program\n"
     "returns, calls Environment.Exit or Environment.FailFast, or ends by an unhandled exception.\n"
     "There is none, and FILE is left empty, when a .dll's process is terminated from outside. A\n"
-    "trace then lacks its end, and hostmem-replay says so.\n";
+    "trace then lacks its last moments, and hostmem-replay says so.\n";
 
 static void print(const char *text)
 {

@@ -16,7 +16,9 @@
  * Completeness. `missing` is the count of calls that got a number but have no record: their
  * threads were ended inside them, or there was no memory for a buffer. A full buffer is no reason:
  * the caller waits until it is written. A file in which `closed` is 0 is of a process that was
- * terminated without a word. Header and records carry a checksum each, so that a changed byte
+ * terminated without a word: whole is what comes before the first number that is not there, and
+ * `ticks` and `nanoseconds` are of a moment a tenth of a second or more before the end, or 0. Header
+ * and records carry a checksum each, so that a changed byte
  * is noticed, whichever it is.
  *
  * What the fields of a record hold, by method; a field that is not named is 0:
@@ -76,7 +78,7 @@ struct trace_header {
     uint32_t record_bytes; /* 64 */
     uint32_t pointer_bytes;
     uint32_t page_bytes;
-    uint32_t closed;        /* 1: everything below is as it was at the end; 0: not yet known */
+    uint32_t closed;        /* 1: everything below is as it was at the end */
     uint64_t records;       /* in the file */
     uint64_t missing;       /* calls without a record */
     uint64_t ticks;         /* from the opening of the file to its end … */

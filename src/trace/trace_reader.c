@@ -42,13 +42,15 @@ static bool read_header(const void *bytes, size_t size, struct trace_header *hea
         !is_power_of_two(header->page_bytes) || header->closed > 1) {
         return fail(error, "has a damaged header");
     }
-    if (!header->closed) {
-        return fail(error, "was never closed: its process was terminated");
+    uint64_t got = (size - sizeof(*header)) / sizeof(struct trace_record);
+    if (!header->closed) { /* what there is; the last one may not be whole */
+        header->records = got < TRACE_SEQUENCE_END ? got : TRACE_SEQUENCE_END;
+        header->missing = TRACE_SEQUENCE_END - header->records;
+        return true;
     }
     if (header->records > TRACE_SEQUENCE_END || header->missing > TRACE_SEQUENCE_END) {
         return fail(error, "has a damaged header");
     }
-    uint64_t got = (size - sizeof(*header)) / sizeof(struct trace_record);
     if (got < header->records) {
         return fail(error, "is cut off after %" PRIu64 " of %" PRIu64 " records", got,
                     header->records);
@@ -107,6 +109,33 @@ static bool check_order(const struct trace *trace, struct trace_error *error)
     return true;
 }
 
+/* The time of the header is that of some moment before the end. */
+static void lengthen(struct trace_header *header, const struct trace_record *last)
+{
+    uint64_t end = last->begin + last->duration;
+    if (end > header->ticks) {
+        double longer = header->ticks == 0
+                            ? 0
+                            : (double)header->nanoseconds / (double)header->ticks * (double)end;
+        header->nanoseconds = longer < 0x1p63 ? (uint64_t)longer : 0;
+        header->ticks = end;
+    }
+}
+
+/* Of a process that was terminated, each thread's records were written up to another moment. What
+ * is whole is all that comes before the first one that is not there. */
+static void cut_to_whole(struct trace *trace)
+{
+    size_t count = 0;
+    while (count < trace->count && trace->records[count].sequence == count) {
+        lengthen(&trace->header, &trace->records[count]);
+        count++;
+    }
+    trace->count = count;
+    trace->header.records = count;
+    trace->header.missing = 0;
+}
+
 bool trace_read(const void *bytes, size_t size, struct trace *trace, struct trace_error *error)
 {
     *trace = (struct trace){0};
@@ -127,6 +156,9 @@ bool trace_read(const void *bytes, size_t size, struct trace *trace, struct trac
     if (good) {
         sort(trace->records, other, trace->count);
         good = check_order(trace, error);
+    }
+    if (good && !trace->header.closed) {
+        cut_to_whole(trace);
     }
     free(other);
     if (!good) {

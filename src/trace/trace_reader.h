@@ -2,7 +2,7 @@
  *
  * From the bytes of a trace file to its records in their total order. The bytes can be anything: a
  * trace is taken only when every checksum, count and number in it is right, or else there is a
- * sentence that says what is wrong.
+ * sentence that says what is wrong. Of a trace that was never closed, what is whole is taken.
  */
 #ifndef TRACE_TRACE_READER_H
 #define TRACE_TRACE_READER_H
@@ -13,7 +13,7 @@
 #include "trace/trace_format.h"
 
 struct trace {
-    struct trace_header header;
+    struct trace_header header; /* closed 0: that much is whole, and nobody knows what is missing */
     struct trace_record *records; /* by sequence, ascending; owned */
     size_t count;
 };

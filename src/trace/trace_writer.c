@@ -131,6 +131,29 @@ static void free_rings(void)
     }
 }
 
+static bool write_header(void)
+{
+    LARGE_INTEGER now, frequency;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&frequency);
+    writer.header.ticks = trace_writer_ticks() - writer.begin_ticks;
+    writer.header.nanoseconds = (UINT64)((double)(now.QuadPart - writer.begin_time.QuadPart) * 1e9 /
+                                         (double)frequency.QuadPart);
+    writer.header.check = trace_check(&writer.header, sizeof(writer.header));
+    return write_at(0, &writer.header, sizeof(writer.header));
+}
+
+/* What the ticks are worth, for the reader of a trace that nobody comes to close. */
+static void keep_time(void)
+{
+    static ULONGLONG last;
+    ULONGLONG now = GetTickCount64();
+    if (now - last >= DRAIN_MS) {
+        last = now;
+        write_header();
+    }
+}
+
 static DWORD WINAPI drain_for_ever(void *unused)
 {
     (void)unused;
@@ -140,6 +163,7 @@ static DWORD WINAPI drain_for_ever(void *unused)
             return 0; /* close has it */
         }
         drain();
+        keep_time();
         if (woken == WAIT_TIMEOUT) {
             free_rings();
         }
@@ -296,12 +320,6 @@ void trace_writer_add(struct trace_record *record)
 
 /* ---- The file ---- */
 
-static bool write_header(void)
-{
-    writer.header.check = trace_check(&writer.header, sizeof(writer.header));
-    return write_at(0, &writer.header, sizeof(writer.header));
-}
-
 DWORD trace_writer_open(const WCHAR *path, const struct trace_header *about)
 {
     SYSTEM_INFO system;
@@ -361,17 +379,11 @@ void trace_writer_stop(void)
 
 UINT64 trace_writer_close(void)
 {
-    LARGE_INTEGER now, frequency;
     writer.state = OFF;
     while (atomic_flag_test_and_set(&writer.draining) && drainer_is_alive()) {
         Sleep(1);
     }
     drain();
-    writer.header.ticks = trace_writer_ticks() - writer.begin_ticks;
-    QueryPerformanceCounter(&now);
-    QueryPerformanceFrequency(&frequency);
-    writer.header.nanoseconds = (UINT64)((double)(now.QuadPart - writer.begin_time.QuadPart) * 1e9 /
-                                         (double)frequency.QuadPart);
     writer.header.records = flushed_records();
     writer.header.missing = writer.next_number - writer.header.records;
     writer.header.closed = 1;

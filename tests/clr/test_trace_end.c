@@ -129,8 +129,8 @@ static size_t records_of(const struct trace *trace, enum trace_method method)
 
 static struct trace read_trace(void)
 {
-    HANDLE file =
-        CreateFileW(scene.file, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
+    HANDLE file = CreateFileW(scene.file, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
+                              OPEN_EXISTING, 0, NULL);
     DWORD size = GetFileSize(file, NULL), got = 0;
     void *bytes = malloc(size);
     struct trace trace;
@@ -143,6 +143,26 @@ static struct trace read_trace(void)
     }
     free(bytes);
     return trace;
+}
+
+/* As a process leaves it that is terminated. */
+static void a_trace_without_an_end_says_what_its_ticks_are_worth(void **state)
+{
+    LARGE_INTEGER begin, now, frequency;
+    (void)state;
+    QueryPerformanceFrequency(&frequency);
+    QueryPerformanceCounter(&begin);
+    IHostMalloc_Free(scene.heap, NULL);
+    Sleep(500);
+    QueryPerformanceCounter(&now);
+    struct trace trace = read_trace();
+    double most = (double)(now.QuadPart - begin.QuadPart) * 1e9 / (double)frequency.QuadPart + 1e9;
+    assert_int_equal(trace.header.closed, 0);
+    assert_int_equal(trace.count, 2);
+    assert_true((double)trace.header.nanoseconds > 1e8);
+    assert_true((double)trace.header.nanoseconds < most);
+    assert_true(trace.header.ticks > trace.records[1].begin);
+    trace_free(&trace);
 }
 
 static void a_trace_ends_where_the_figures_are_taken(void **state)
@@ -218,8 +238,8 @@ static void neither_a_thread_that_is_stuck_nor_the_end_is_waited_for_without_end
 int main(int argc, char **argv)
 {
     const struct CMUnitTest test[] = {
-        cmocka_unit_test_setup_teardown(a_trace_ends_where_the_figures_are_taken, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup(a_trace_without_an_end_says_what_its_ticks_are_worth, set_up),
+        cmocka_unit_test_teardown(a_trace_ends_where_the_figures_are_taken, tear_down),
     };
     const struct CMUnitTest stuck[] = {
         cmocka_unit_test_setup_teardown(
