@@ -2,7 +2,7 @@
  *
  * The files that hostmem-replay reads. The first byte chooses: the input is the file as it is; or
  * records whose checksums are made right, so that what is in them is read at all; or a few calls
- * with addresses that meet again. What is taken for a trace has its records in order, and its plan
+ * with addresses that meet again; of these two the file may never have been closed. What is taken for a trace has its records in order, and its plan
  * speaks only of memory that was made before.
  */
 #include "input.h"
@@ -17,7 +17,7 @@ static struct {
     struct trace_record records[RECORDS];
 } file;
 
-static void seal(size_t count)
+static void seal(size_t count, bool closed)
 {
     memcpy(file.header.magic, TRACE_MAGIC, sizeof(file.header.magic));
     file.header.version = TRACE_VERSION;
@@ -25,7 +25,7 @@ static void seal(size_t count)
     file.header.record_bytes = sizeof(file.records[0]);
     file.header.pointer_bytes = 8;
     file.header.page_bytes = 4096;
-    file.header.closed = 1;
+    file.header.closed = closed;
     file.header.records = count;
     for (size_t i = 0; i < count; i++) {
         struct trace_record *record = &file.records[i];
@@ -74,6 +74,7 @@ static void check_plan(const struct trace *trace, const struct trace_plan *plan)
     for (size_t i = 0; i < trace->count; i++) {
         const struct trace_step *step = &plan->steps[i];
         REQUIRE(i == 0 || trace->records[i - 1].sequence < trace->records[i].sequence);
+        REQUIRE(trace->header.closed || trace->records[i].sequence == i);
         REQUIRE(step->place != TRACE_PLACE_REGION || step->number < regions);
         REQUIRE(step->place != TRACE_PLACE_BLOCK || step->number < blocks);
         if (step->made != TRACE_NONE) {
@@ -111,15 +112,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input_bytes = data;
     input_left = size;
-    size_t choice = input_below(3);
+    size_t choice = input_below(5);
     if (choice == 0) {
         read_file(input_bytes, input_left, false);
         return 0;
     }
     memset(&file, 0, sizeof(file));
-    size_t count = choice == 1 ? make_any_records() : make_calls();
+    size_t count = choice % 2 == 1 ? make_any_records() : make_calls();
     file.header.ticks = file.header.nanoseconds = 1000;
-    seal(count);
+    seal(count, choice < 3);
     read_file(&file, sizeof(file.header) + count * sizeof(file.records[0]), true);
     return 0;
 }
