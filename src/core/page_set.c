@@ -8,9 +8,7 @@
 
 #include <string.h>
 
-#if UINTPTR_MAX > UINT32_MAX
-_Static_assert(sizeof(struct page_set) == 64, "one cache line per region");
-#endif
+_Static_assert(sizeof(struct page_set) == 32, "half a cache line");
 
 /* ---- bits ---- */
 
@@ -76,10 +74,10 @@ static size_t append_run(struct page_run *runs, size_t count, size_t first, size
         return count;
     }
     if (count > 0 && runs[count - 1].end == first) {
-        runs[count - 1].end = end; /* touching runs are one run */
+        runs[count - 1].end = (uint32_t)end; /* touching runs are one run */
         return count;
     }
-    runs[count] = (struct page_run){first, end};
+    runs[count] = (struct page_run){(uint32_t)first, (uint32_t)end};
     return count + 1;
 }
 
@@ -111,33 +109,54 @@ static size_t bitmap_bytes(size_t pages, const struct table_memory *memory)
     return ((pages + 7) / 8 + page - 1) & ~(page - 1);
 }
 
-void page_set_init(struct page_set *set, size_t pages, bool all)
+/* NULL: the runs count. */
+static uint64_t *bits_of(const struct page_set *set)
+{
+    switch (set->form) {
+    case PAGE_SET_IS_BITS:
+        return (uint64_t *)(uintptr_t)set->inline_bits;
+    case PAGE_SET_HAS_BITMAP:
+        return set->bitmap;
+    default:
+        return NULL;
+    }
+}
+
+bool page_set_init(struct page_set *set, size_t pages, bool all)
 {
     memset(set, 0, sizeof(*set));
     if (pages <= PAGE_SET_INLINE_PAGES) {
-        set->bits = set->inline_bits;
+        set->form = PAGE_SET_IS_BITS;
     }
-    if (all && set->bits != NULL) {
-        bits_mark(set->bits, 0, pages);
-    } else if (all) {
-        set->runs[0].end = pages;
+    if (!all) {
+        return true;
     }
-    set->committed = all ? pages : 0;
+    if (pages > PAGE_SET_MOST) {
+        return false;
+    }
+    if (set->form == PAGE_SET_IS_BITS) {
+        bits_mark(set->inline_bits, 0, pages);
+    } else {
+        set->runs[0].end = (uint32_t)pages;
+    }
+    set->committed = (uint32_t)pages;
+    return true;
 }
 
 void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *memory)
 {
-    if (set->bits != NULL && set->bits != set->inline_bits) {
-        table_memory_release(memory, set->bits, bitmap_bytes(pages, memory));
+    if (set->form == PAGE_SET_HAS_BITMAP) {
+        table_memory_release(memory, set->bitmap, bitmap_bytes(pages, memory));
+        set->form = PAGE_SET_KEEPS_RUNS;
     }
-    set->bits = NULL;
 }
 
 size_t page_set_count(const struct page_set *set, size_t first, size_t end)
 {
+    const uint64_t *bits = bits_of(set);
     size_t count = 0;
-    if (set->bits != NULL) {
-        return bits_count(set->bits, first, end);
+    if (bits != NULL) {
+        return bits_count(bits, first, end);
     }
     for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
         size_t from = set->runs[i].first > first ? set->runs[i].first : first;
@@ -155,7 +174,12 @@ bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t e
     change->first = first;
     change->end = end;
     change->mark = mark;
-    if (change->pages == 0 || set->bits != NULL || change_runs(set, change) <= PAGE_SET_RUNS) {
+    if (mark && change->pages > PAGE_SET_MOST - set->committed) {
+        return false;
+    }
+    bool fits = !mark || end <= PAGE_SET_MOST;
+    if (change->pages == 0 || set->form != PAGE_SET_KEEPS_RUNS ||
+        (fits && change_runs(set, change) <= PAGE_SET_RUNS)) {
         return true;
     }
     uint64_t *bits = table_memory_map(memory, bitmap_bytes(pages, memory));
@@ -165,7 +189,8 @@ bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t e
     for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
         bits_mark(bits, set->runs[i].first, set->runs[i].end);
     }
-    set->bits = bits;
+    set->form = PAGE_SET_HAS_BITMAP;
+    set->bitmap = bits;
     return true;
 }
 
@@ -175,25 +200,27 @@ void page_set_apply(struct page_set *set, size_t pages, const struct page_change
     if (change->pages == 0) {
         return;
     }
-    set->committed += change->mark ? change->pages : (size_t)0 - change->pages;
+    uint32_t by = (uint32_t)change->pages;
+    set->committed += change->mark ? by : 0 - by;
     if (set->committed == 0) {
         page_set_dispose(set, pages, memory);
         page_set_init(set, pages, false);
-    } else if (set->bits == NULL) {
+    } else if (set->form == PAGE_SET_KEEPS_RUNS) {
         memcpy(set->runs, change->runs, sizeof(set->runs));
     } else if (change->mark) {
-        bits_mark(set->bits, change->first, change->end);
+        bits_mark(bits_of(set), change->first, change->end);
     } else {
-        bits_clear(set->bits, change->first, change->end);
+        bits_clear(bits_of(set), change->first, change->end);
     }
 }
 
 bool page_set_next_run(const struct page_set *set, size_t pages, size_t *first, size_t *end)
 {
+    const uint64_t *bits = bits_of(set);
     size_t from = *end;
-    if (set->bits != NULL) {
-        *first = bits_find(set->bits, from, pages, true);
-        *end = bits_find(set->bits, *first, pages, false);
+    if (bits != NULL) {
+        *first = bits_find(bits, from, pages, true);
+        *end = bits_find(bits, *first, pages, false);
         return *first < pages;
     }
     for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
@@ -219,7 +246,7 @@ const char *page_set_check(const struct page_set *set, size_t pages)
         count += end - first;
         previous_end = end;
     }
-    if (set->bits == NULL) {
+    if (set->form == PAGE_SET_KEEPS_RUNS) {
         if (pages <= PAGE_SET_INLINE_PAGES) {
             return "a small region keeps runs";
         }

@@ -3,13 +3,14 @@
  * Which pages of one region are committed, exactly.
  *
  * A runtime commits its regions from the front, so a large region is usually one to three runs of
- * pages; those are kept in place. A region of at most 384 pages (1.5 MiB) is a bitmap in place
- * instead, which costs the same 48 bytes and never needs anything else. Only a larger region with a
+ * pages; those are kept in place. A region of at most 192 pages (768 KiB) is a bitmap in place
+ * instead, which costs the same 24 bytes and never needs anything else. Only a larger region with a
  * fourth run gets a bitmap of its own, one bit a page from table memory: 12 KiB for 384 MiB, 8 MiB
  * for 256 GiB, touched where it is used; it goes when the region has no committed page left.
  *
- * A set is 64 bytes on 64-bit systems and is not locked: its region's lock guards it. It must not
- * be moved once initialised. Ranges are half open, in pages from the region's base.
+ * A set is 32 bytes, so that it shares a cache line with what else is known of its region, whose lock
+ * guards it. Runs have numbers of 32 bits: pages behind the first 16 TiB of a region take a bitmap,
+ * and no region has more than 16 TiB committed. Ranges are half open, in pages from the region's base.
  *
  * Prepare, ask the OS, apply: only the first step can fail for lack of memory, and it has done the
  * arithmetic for the last.
@@ -21,19 +22,23 @@
 
 #define PAGE_SET_RUNS 3
 #define PAGE_SET_INLINE_PAGES (PAGE_SET_RUNS * sizeof(struct page_run) * 8)
+#define PAGE_SET_MOST UINT32_MAX /* pages in a set, and page numbers in runs */
 
 struct page_run {
-    size_t first;
-    size_t end;
+    uint32_t first;
+    uint32_t end;
 };
 
+enum page_set_form { PAGE_SET_KEEPS_RUNS, PAGE_SET_IS_BITS, PAGE_SET_HAS_BITMAP };
+
 struct page_set {
-    size_t committed; /* pages in the set */
-    uint64_t *bits;   /* one bit per page, or NULL: the runs count */
+    uint32_t committed; /* pages in the set */
+    uint32_t form;      /* enum page_set_form */
     union {
         struct page_run
             runs[PAGE_SET_RUNS]; /* ascending, apart; unused ones are empty, at the end */
         uint64_t inline_bits[PAGE_SET_INLINE_PAGES / 64];
+        uint64_t *bitmap; /* one bit per page */
     };
 };
 
@@ -47,8 +52,8 @@ struct page_change {
 };
 
 /* A set of no page, or of all of them, for a region of `pages` pages. The same `pages` goes with
- * every later call. */
-void page_set_init(struct page_set *set, size_t pages, bool all);
+ * every later call. False: more than a set can have. */
+bool page_set_init(struct page_set *set, size_t pages, bool all);
 
 /* Give the bitmap back. The set is to be initialised before it is used again. */
 void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *memory);
@@ -57,7 +62,7 @@ void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *m
 size_t page_set_count(const struct page_set *set, size_t first, size_t end);
 
 /* Find out what it takes to mark, or to clear, [first, end), and get the memory for it. No page
- * changes. False: no memory. */
+ * changes. False: no memory, or more than a set can have. */
 bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t end, bool mark,
                       struct table_memory *memory, struct page_change *change);
 

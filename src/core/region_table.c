@@ -39,27 +39,25 @@
 
 struct region {
     _Alignas(CACHE_LINE) _Atomic uint32_t seq;
-    uint32_t next_free; /* guarded by free_lock */
+    struct os_lock lock;
     _Atomic uintptr_t base;
     _Atomic size_t size;
     _Atomic uint32_t type;
     _Atomic uint32_t protect;
-    struct os_lock lock;
+    union {
+        struct page_set pages; /* of a live region; guarded by `lock` */
+        uint32_t next_free;    /* of one that is none; guarded by free_lock */
+    };
 };
 
-_Static_assert(sizeof(struct region) == CACHE_LINE, "one cache line per descriptor");
+_Static_assert(sizeof(struct region) == CACHE_LINE, "one cache line per region");
 
 #if UINTPTR_MAX > UINT32_MAX
 #define MAX_REGIONS ((size_t)1 << 22)
 #else
 #define MAX_REGIONS ((size_t)1 << 16) /* 4 GiB of 64 KiB slots */
 #endif
-#define GROW_BY ((size_t)1024) /* ids committed at a time: 64 KiB of each array */
-
-static size_t array_bytes(size_t element)
-{
-    return MAX_REGIONS * element;
-}
+#define GROW_BY ((size_t)1024) /* ids committed at a time: 64 KiB */
 
 static size_t page_count_of(const struct region_table *table, size_t size)
 {
@@ -72,28 +70,31 @@ os_error region_table_create(struct region_table *table, struct table_memory *me
     if (slot_map_create(&table->slots, memory) != OS_OK) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    table->regions = table_memory_reserve(memory, array_bytes(sizeof(*table->regions)));
-    table->pages = table_memory_reserve(memory, array_bytes(sizeof(*table->pages)));
-    if (table->regions == NULL || table->pages == NULL) {
+    table->regions = table_memory_reserve(memory, MAX_REGIONS * sizeof(*table->regions));
+    if (table->regions == NULL) {
         region_table_destroy(table);
         return OS_NOT_ENOUGH_MEMORY;
     }
     return OS_OK;
 }
 
+static bool is_live(const struct region *region)
+{
+    return (atomic_load_explicit(&region->seq, memory_order_relaxed) & 1) != 0;
+}
+
 void region_table_destroy(struct region_table *table)
 {
     for (uint32_t id = 1; id < table->used_count; id++) {
-        size_t size = atomic_load_explicit(&table->regions[id].size, memory_order_relaxed);
-        page_set_dispose(&table->pages[id], page_count_of(table, size), table->memory);
+        struct region *region = &table->regions[id];
+        size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
+        if (is_live(region)) {
+            page_set_dispose(&region->pages, page_count_of(table, size), table->memory);
+        }
     }
     if (table->regions != NULL) {
         table_memory_release(table->memory, table->regions,
                              table->region_count * sizeof(*table->regions));
-    }
-    if (table->pages != NULL) {
-        table_memory_release(table->memory, table->pages,
-                             table->ready_count * sizeof(*table->pages));
     }
     slot_map_destroy(&table->slots);
 }
@@ -102,22 +103,12 @@ void region_table_destroy(struct region_table *table)
 
 static bool grow_locked(struct region_table *table)
 {
-    size_t end = table->ready_count + GROW_BY;
-    if (end > MAX_REGIONS) {
+    if (table->region_count + GROW_BY > MAX_REGIONS ||
+        !table_memory_commit(table->memory, &table->regions[table->region_count],
+                             GROW_BY * sizeof(*table->regions))) {
         return false;
     }
-    if (table->region_count < end) { /* else an attempt before has failed at the second step */
-        if (!table_memory_commit(table->memory, &table->regions[table->region_count],
-                                 GROW_BY * sizeof(*table->regions))) {
-            return false;
-        }
-        table->region_count = end;
-    }
-    if (!table_memory_commit(table->memory, &table->pages[table->ready_count],
-                             GROW_BY * sizeof(*table->pages))) {
-        return false;
-    }
-    table->ready_count = end;
+    table->region_count += GROW_BY;
     return true;
 }
 
@@ -129,7 +120,7 @@ uint32_t region_table_acquire(struct region_table *table)
         id = table->free_head;
         table->free_head = table->regions[id].next_free;
         table->free_tail = table->free_head == 0 ? 0 : table->free_tail;
-    } else if (table->used_count < table->ready_count || grow_locked(table)) {
+    } else if (table->used_count < table->region_count || grow_locked(table)) {
         id = table->used_count++;
     }
     os_lock_release(&table->free_lock);
@@ -162,13 +153,10 @@ os_error region_table_publish(struct region_table *table, uint32_t id,
                               const struct region_snapshot *snapshot, bool committed)
 {
     struct region *region = &table->regions[id];
-    struct page_set *pages = &table->pages[id];
-    size_t page_count = page_count_of(table, snapshot->size);
-
-    if (slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK) {
+    if (slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK ||
+        !page_set_init(&region->pages, page_count_of(table, snapshot->size), committed)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    page_set_init(pages, page_count, committed);
     /* Release: pairs with the acquire loads in read_region; see the head of this file. */
     atomic_store_explicit(&region->base, snapshot->base, memory_order_release);
     atomic_store_explicit(&region->size, snapshot->size, memory_order_release);
@@ -291,7 +279,7 @@ bool region_table_lock(struct region_table *table, uintptr_t address, struct reg
                 .base = snapshot.base,
                 .size = snapshot.size,
                 .page_count = page_count_of(table, snapshot.size),
-                .pages = &table->pages[id],
+                .pages = &region->pages,
             };
             return true;
         }
@@ -328,7 +316,8 @@ const char *region_table_check(struct region_table *table, size_t reserved, size
         if (!read_region(&table->regions[id], &region, &seq)) {
             continue;
         }
-        const char *fault = page_set_check(&table->pages[id], page_count_of(table, region.size));
+        const struct page_set *pages = &table->regions[id].pages;
+        const char *fault = page_set_check(pages, page_count_of(table, region.size));
         if (fault != NULL) {
             return fault;
         }
@@ -340,7 +329,7 @@ const char *region_table_check(struct region_table *table, size_t reserved, size
         }
         live++;
         reserved -= region.size;
-        committed -= table->pages[id].committed * page_size;
+        committed -= pages->committed * page_size;
     }
     for (uintptr_t at = 0; (id = slot_map_next(&table->slots, &at)) != 0;) {
         if (id >= table->used_count || !read_region(&table->regions[id], &region, &seq) ||

@@ -2,13 +2,13 @@
  *
  * The regions that the host has handed out: one per reservation.
  *
- * A region is a 64-byte descriptor and a 64-byte page set, both found by a 32-bit id in two arrays
- * that are reserved once (4 Mi regions: 512 MiB of address space; 64 Ki on 32-bit: 8 MiB) and
- * committed as ids are used. Descriptors are reused but never given back, so an id read a while ago
- * can still be looked at: readers take no lock and get a snapshot, never a pointer.
+ * A region is a descriptor of 64 bytes, found by a 32-bit id in an array that is reserved once (4 Mi
+ * regions: 256 MiB of address space; 64 Ki on 32-bit: 4 MiB) and committed as ids are used.
+ * Descriptors are reused but never given back, so an id read a while ago can still be looked at:
+ * readers take no lock and get a snapshot, never a pointer.
  *
- *     address --slot_map--> id --> descriptor { seq, base, size, … }   odd seq: the region is live
- *                              \-> page_set   { committed pages }      guarded by the region's lock
+ *     address --slot_map--> id --> { seq, base, size, …        odd seq: the region is live
+ *                                    page_set }                guarded by the region's lock
  *
  * Takes no lock:         region_table_find, region_table_next
  * Takes one region's:    region_table_publish, region_table_lock … region_table_unlock
@@ -29,10 +29,8 @@ struct region_table {
     struct table_memory *memory;
     struct slot_map slots;
     struct region *regions; /* by id; 0 is no region */
-    struct page_set *pages; /* by id */
     size_t region_count;    /* ids with a descriptor behind them; guarded by free_lock, */
-    size_t ready_count;     /* as are those that have a page set as well, */
-    uint32_t used_count;    /* and those handed out so far, 0 included */
+    uint32_t used_count;    /* as are those handed out so far, 0 included */
     uint32_t free_head;     /* first in, first out, so that an id rests before its next use; */
     uint32_t free_tail;     /* guarded by free_lock */
     struct os_lock free_lock;
@@ -66,7 +64,7 @@ uint32_t region_table_acquire(struct region_table *table);
 void region_table_recycle(struct region_table *table, uint32_t id);
 
 /* Make [base, base + size) a live region; `committed` says whether all or none of its pages are.
- * OS_NOT_ENOUGH_MEMORY: nothing was published, the id is still the caller's. */
+ * OS_NOT_ENOUGH_MEMORY, also for more than 16 TiB of pages: nothing was published, the id is still the caller's. */
 os_error region_table_publish(struct region_table *table, uint32_t id,
                               const struct region_snapshot *region, bool committed);
 

@@ -225,11 +225,12 @@ static void explain_crash(const struct options *options, const struct agent_bloc
                           DWORD exit_code)
 {
     const HOSTMEM_STATISTICS *known = &figures_of(block)->statistics;
-    text_fail(
-        L"%ls crashed with 0x%08lx in a commit limit of %I64u bytes: %lsit was refused %I64u "
-        L"requests, with %I64u bytes in use",
-        path_name(options->program), exit_code, options->commit_limit,
-        block->ended ? L"" : L"as far as is known ", known->DeniedTask + known->DeniedAppDomain + known->DeniedProcess, known->ChargedPeakBytes);
+    text_fail(L"%ls crashed with 0x%08lx in a commit limit of %I64u bytes: %lsit was refused %I64u "
+              L"requests, with %I64u bytes in use",
+              path_name(options->program), exit_code, options->commit_limit,
+              block->ended ? L"" : L"as far as is known ",
+              known->DeniedTask + known->DeniedAppDomain + known->DeniedProcess,
+              known->ChargedPeakBytes);
 }
 
 /* What is to be said when the program has ended. Returns the exit code. */

@@ -10,18 +10,12 @@
  * budget, so it is the manager that refuses, at the right moment. Smaller values were tried and only
  * keep the program from memory that it could have.
  *
- * Nothing else is set. On 10.0.9 the smallest limit, in steps of 1 MiB, in which a program that takes
- * 24 MiB without one completes ten times of ten (azmcp.exe tools list; 14 of the 24 are code in
- * sections, which no collection gives back):
- *
- *     with GCHeapHardLimit alone                               27 MiB
- *     and GCConserveMemory=9, GCgen0size=40000, TieredPGO=0,
- *         or EnableWriteXorExecute=0                           26 MiB each
- *     and gcConcurrent=0, or TieredCompilation=0               25 MiB each
- *     and gcConcurrent=0 GCConserveMemory=9                    24 MiB
- *
- * That is 3 MiB at most, and each costs something that a user should choose: pauses, or speed. (The
- * heap count and its affinity mask are for server collection only.)
+ * Nothing else is set. On 10.0.9 a program that takes 24 MiB without a limit (azmcp.exe tools list; 14
+ * of the 24 are code in sections, which no collection gives back) completes in 25 MiB ten times of ten,
+ * in 24 MiB 18 times of 20, in 23 MiB never; and in 23 MiB never either with GCConserveMemory=9,
+ * GCgen0size=40000, TieredPGO=0, EnableWriteXorExecute=0, gcConcurrent=0 or TieredCompilation=0. Each
+ * costs something that a user should choose: pauses, or speed. (The heap count and its affinity mask
+ * are for server collection only.)
  *
  * Every variable stands in AGENT_VARIABLES too: what the program starts is not to see it.
  */

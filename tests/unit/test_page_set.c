@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A page set is exact in all its forms, changes form when it must, and its prepare is the only step
- * that can fail. Sizes are around PAGE_SET_INLINE_PAGES (384 on 64-bit systems, 192 on 32-bit).
+ * that can fail. Sizes are around PAGE_SET_INLINE_PAGES (192).
  */
 #include "support/fake_os.h"
 #include "support/random.h"
@@ -79,11 +79,11 @@ static void a_new_set_is_empty_or_full_whatever_its_size(void **state)
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct page_set set;
         memset(&set, 0xAA, sizeof(set));
-        page_set_init(&set, sizes[i], false);
+        assert_true(page_set_init(&set, sizes[i], false));
         assert_runs(&set, sizes[i], NULL, 0);
         assert_sound(page_set_check(&set, sizes[i]));
         memset(&set, 0xAA, sizeof(set));
-        page_set_init(&set, sizes[i], true);
+        assert_true(page_set_init(&set, sizes[i], true));
         ASSERT_RUNS(&set, sizes[i], 0, sizes[i]);
         assert_sound(page_set_check(&set, sizes[i]));
         page_set_dispose(&set, sizes[i], &memory);
@@ -120,7 +120,7 @@ static void three_runs_of_a_large_set_need_no_memory(void **state)
     mark(&set, LARGE, 150, 151);
     mark(&set, LARGE, 0, 1);
     ASSERT_RUNS(&set, LARGE, 0, 1, 100, 110, 150, 151);
-    assert_null(set.bits);
+    assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
     assert_int_equal(fake_os_calls(&fake), 0);
     page_set_dispose(&set, LARGE, &memory);
 }
@@ -142,7 +142,7 @@ static void touching_and_overlapping_runs_become_one(void **state)
     ASSERT_RUNS(&set, LARGE, 5, 70);
     mark(&set, LARGE, 0, LARGE);
     ASSERT_RUNS(&set, LARGE, 0, LARGE);
-    assert_null(set.bits);
+    assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
 }
 
 static void clearing_cuts_splits_and_removes_runs(void **state)
@@ -166,7 +166,7 @@ static void clearing_cuts_splits_and_removes_runs(void **state)
     assert_runs(&set, LARGE, NULL, 0);
     clear(&set, LARGE, 0, LARGE);
     assert_runs(&set, LARGE, NULL, 0);
-    assert_null(set.bits);
+    assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
 }
 
 static void the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along(void **state)
@@ -178,16 +178,16 @@ static void the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along(void
         for (size_t run = 0; run < 3; run++) {
             mark(&set, LARGE, 10 * run, 10 * run + 5);
         }
-        assert_null(set.bits);
+        assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
         mark(&set, LARGE, LARGE - 1, LARGE);
-        assert_non_null(set.bits);
+        assert_int_equal(set.form, PAGE_SET_HAS_BITMAP);
         assert_int_equal(usage_current(&memory.committed), PAGE);
         ASSERT_RUNS(&set, LARGE, 0, 5, 10, 15, 20, 25, LARGE - 1, LARGE);
         clear(&set, LARGE, 0, LARGE - 1);
-        assert_non_null(set.bits); /* one page is left */
+        assert_int_equal(set.form, PAGE_SET_HAS_BITMAP); /* one page is left */
         ASSERT_RUNS(&set, LARGE, LARGE - 1, LARGE);
         clear(&set, LARGE, LARGE - 1, LARGE);
-        assert_null(set.bits);
+        assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
         assert_int_equal(fake.table_count, 0);
         assert_runs(&set, LARGE, NULL, 0);
     }
@@ -202,7 +202,7 @@ static void a_clear_that_splits_the_third_run_brings_a_bitmap_too(void **state)
     mark(&set, 100000, 20, 30);
     mark(&set, 100000, 40, 99999);
     clear(&set, 100000, 70000, 70001);
-    assert_non_null(set.bits);
+    assert_int_equal(set.form, PAGE_SET_HAS_BITMAP);
     ASSERT_RUNS(&set, 100000, 0, 10, 20, 30, 40, 70000, 70001, 99999);
     assert_int_equal(page_set_count(&set, 69999, 70002), 2);
     page_set_dispose(&set, 100000, &memory);
@@ -224,7 +224,7 @@ static void a_prepare_that_fails_leaves_the_set_as_it_was(void **state)
         assert_false(page_set_prepare(&set, LARGE, 50, 60, true, &memory, &change));
         fake_os_fail(&fake, kinds[i], 1);
         assert_false(page_set_prepare(&set, LARGE, 12, 14, false, &memory, &change));
-        assert_null(set.bits);
+        assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
         ASSERT_RUNS(&set, LARGE, 0, 1, 10, 20, 30, 40);
         assert_int_equal(fake.table_count, 0);
         assert_int_equal(usage_current(&memory.committed), 0);
@@ -362,20 +362,68 @@ static void an_empty_range_is_no_page_in_either_form(void **state)
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         page_set_init(&set, sizes[i], false);
-        mark(&set, sizes[i], 100, 200);
+        mark(&set, sizes[i], 100, 150);
         for (size_t k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
             assert_int_equal(page_set_count(&set, places[k], places[k]), 0);
             mark(&set, sizes[i], places[k], places[k]);
             clear(&set, sizes[i], places[k], places[k]);
-            ASSERT_RUNS(&set, sizes[i], 100, 200);
+            ASSERT_RUNS(&set, sizes[i], 100, 150);
         }
         page_set_dispose(&set, sizes[i], &memory);
     }
 }
 
+#if UINTPTR_MAX > UINT32_MAX
+/* Only the first 16 TiB of a region have page numbers that runs can keep. */
+static void pages_behind_the_first_16_TiB_take_a_bitmap(void **state)
+{
+    const size_t pages = (size_t)PAGE_SET_MOST + 100;
+    struct page_set set;
+    struct page_change change;
+    (void)state;
+    assert_true(page_set_init(&set, pages, false));
+    mark(&set, pages, PAGE_SET_MOST - 10, PAGE_SET_MOST);
+    assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
+    clear(&set, pages, PAGE_SET_MOST - 5, pages); /* a range may go on where no run can be */
+    ASSERT_RUNS(&set, pages, PAGE_SET_MOST - 10, PAGE_SET_MOST - 5);
+    assert_int_equal(set.form, PAGE_SET_KEEPS_RUNS);
+
+    /* The bitmap would be 512 MiB: that it is asked for is enough. */
+    fake_os_fail(&fake, FAKE_TABLE_RESERVE, 1);
+    assert_false(page_set_prepare(&set, pages, PAGE_SET_MOST, (size_t)PAGE_SET_MOST + 1, true,
+                                  &memory, &change));
+    assert_int_equal(fake.failed_kind, FAKE_TABLE_RESERVE);
+    ASSERT_RUNS(&set, pages, PAGE_SET_MOST - 10, PAGE_SET_MOST - 5);
+    clear(&set, pages, 0, pages);
+}
+
+static void no_set_has_more_than_16_TiB_of_pages(void **state)
+{
+    const size_t pages = (size_t)PAGE_SET_MOST + 1;
+    struct page_set set;
+    struct page_change change;
+    (void)state;
+    assert_false(page_set_init(&set, pages, true));
+    assert_true(page_set_init(&set, PAGE_SET_MOST, true));
+    ASSERT_RUNS(&set, PAGE_SET_MOST, 0, PAGE_SET_MOST);
+    assert_true(page_set_init(&set, pages, false));
+    assert_false(page_set_prepare(&set, pages, 0, pages, true, &memory, &change));
+    assert_int_equal(fake_os_calls(&fake), 0);
+    mark(&set, pages, 0, PAGE_SET_MOST);
+    assert_false(page_set_prepare(&set, pages, 0, pages, true, &memory, &change));
+    assert_int_equal(fake_os_calls(&fake), 0);
+    ASSERT_RUNS(&set, pages, 0, PAGE_SET_MOST);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#if UINTPTR_MAX > UINT32_MAX
+        cmocka_unit_test_setup_teardown(pages_behind_the_first_16_TiB_take_a_bitmap, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(no_set_has_more_than_16_TiB_of_pages, set_up, tear_down),
+#endif
         cmocka_unit_test_setup_teardown(a_new_set_is_empty_or_full_whatever_its_size, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_small_set_never_needs_memory, set_up, tear_down),
