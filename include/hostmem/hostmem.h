@@ -112,7 +112,7 @@ HRESULT __cdecl HostMemSetBindingFlags(UINT32 flags);
  * the first assembly is loaded.) NULL: nothing is called. Returns as HostMemSetBindingFlags. */
 HRESULT __cdecl HostMemSetStartCallback(void(CALLBACK *callback)(void));
 
-/* Have `callback` called, once, when the runtime of a binding to come is about to end the process by
+/* Have `callback` called when the runtime of a binding to come is about to end the process by
  * TerminateProcess or RaiseFailFastException, where nobody else is asked: Environment.FailFast, a
  * stack overflow, memory that it cannot do without. (ExitProcess and an unhandled exception have
  * hooks of their own; a process that is ended from outside has none.)
@@ -121,7 +121,8 @@ HRESULT __cdecl HostMemSetStartCallback(void(CALLBACK *callback)(void));
  *
  * It is called on the thread that ends the process, which may be out of stack, and may hold any lock:
  * do the work on another thread, and wait for that so long and no longer. When it returns, the process
- * ends. NULL: nothing is called. Returns as HostMemSetBindingFlags. */
+ * ends. Several threads may come at a time, and one may come twice. NULL: nothing is called. Returns
+ * as HostMemSetBindingFlags. */
 HRESULT __cdecl HostMemSetTerminationCallback(void(CALLBACK *callback)(UINT32 exit_code));
 
 /* The same for a runtime that is not loaded yet, and will be by hostfxr, nethost or whoever: it is

@@ -17,11 +17,10 @@ void bound_end_set_callback(void(CALLBACK *callback)(UINT32 exit_code))
     host_callback = callback;
 }
 
-/* Once: fail-fast may come back, and two threads may end the process. */
+/* For each call: who comes second must not end the process while the host is at work for the first. */
 static void process_ends(UINT32 exit_code)
 {
-    static LONG told;
-    if (host_callback && !InterlockedExchange(&told, TRUE)) {
+    if (host_callback) {
         host_callback(exit_code);
     }
 }

@@ -64,7 +64,8 @@ uint32_t region_table_acquire(struct region_table *table);
 void region_table_recycle(struct region_table *table, uint32_t id);
 
 /* Make [base, base + size) a live region; `committed` says whether all or none of its pages are.
- * OS_NOT_ENOUGH_MEMORY, also for more than 16 TiB of pages: nothing was published, the id is still the caller's. */
+ * OS_NOT_ENOUGH_MEMORY, also for more than 16 TiB of committed pages: nothing was published, the id is
+ * still the caller's. */
 os_error region_table_publish(struct region_table *table, uint32_t id,
                               const struct region_snapshot *region, bool committed);
 

@@ -157,7 +157,7 @@ static os_error release_locked(struct virtual_memory *memory, const struct regio
                                uintptr_t address, size_t size, uint32_t type)
 {
     const struct os *os = memory->os;
-    size_t committed = (size_t)region->pages->committed * os->page_size;
+    size_t committed = region->pages->committed * os->page_size;
 #ifndef NDEBUG
     if (page_set_check(region->pages, region->page_count) != NULL) {
         region_table_unlock(&memory->regions, region);

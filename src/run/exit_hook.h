@@ -9,7 +9,7 @@
  *     ExitProcess     calls the TLS callbacks of this executable, and before that the FLS callbacks
  *                     of the calling thread. Windows does both; Wine leaves out the former, so every
  *                     thread gets an FLS value when it starts. By then all other threads have been
- *                     ended with the exit code; a thread made for nothing else keeps it for us.
+ *                     ended with the exit code; a thread that only waits keeps it for us.
  *     an exception    ends in the process's one filter for unhandled exceptions. The runtime sets
  *                     its own when it starts, so ours is put before it when an exception is raised,
  *                     and calls it first. The exit code will be the exception's.

@@ -17,9 +17,8 @@
  * threads were ended inside them, or there was no memory for a buffer. A full buffer is no reason:
  * the caller waits until it is written. A file in which `closed` is 0 is of a process that was
  * terminated without a word: whole is what comes before the first number that is not there, and
- * `ticks` and `nanoseconds` are of a moment a tenth of a second or more before the end, or 0. Header
- * and records carry a checksum each, so that a changed byte
- * is noticed, whichever it is.
+ * `ticks` and `nanoseconds` are of a moment a tenth of a second or so before the end, or 0. Header and
+ * records carry a checksum each, so that a changed byte is noticed, whichever it is.
  *
  * What the fields of a record hold, by method; a field that is not named is 0:
  *
