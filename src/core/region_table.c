@@ -153,8 +153,8 @@ os_error region_table_publish(struct region_table *table, uint32_t id,
                               const struct region_snapshot *snapshot, bool committed)
 {
     struct region *region = &table->regions[id];
-    if (slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK ||
-        !page_set_init(&region->pages, page_count_of(table, snapshot->size), committed)) {
+    if (!page_set_init(&region->pages, page_count_of(table, snapshot->size), committed) ||
+        slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK) {
         return OS_NOT_ENOUGH_MEMORY;
     }
     /* Release: pairs with the acquire loads in read_region; see the head of this file. */

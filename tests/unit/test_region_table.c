@@ -294,6 +294,29 @@ static void no_memory_for_slots_leaves_the_id_with_the_caller(void **state)
     assert_sound(region_table_check(&table, SLOT, SLOT));
 }
 
+#if UINTPTR_MAX > UINT32_MAX
+static int set_up_large(void **state)
+{
+    (void)state;
+    return set_up_in(((uintptr_t)1 << 47) - SLOT - 1);
+}
+
+static void a_region_takes_less_than_16_TiB_of_committed_pages(void **state)
+{
+    struct region_snapshot region = {.base = BASE, .size = ((size_t)PAGE_SET_MOST + 1) * PAGE};
+    uint32_t id = region_table_acquire(&table);
+    (void)state;
+    size_t calls = fake_os_calls(&fake);
+    assert_int_equal(region_table_publish(&table, id, &region, true), OS_NOT_ENOUGH_MEMORY);
+    assert_int_equal(fake_os_calls(&fake), calls); /* no slots for it either */
+    assert_nothing_at(BASE);
+    region.size -= PAGE;
+    assert_int_equal(region_table_publish(&table, id, &region, true), OS_OK);
+    assert_sound(region_table_check(&table, region.size, region.size));
+    drop(BASE);
+}
+#endif
+
 static void create_fails_cleanly_at_every_step(void **state)
 {
     struct region_table other;
@@ -408,6 +431,10 @@ int main(void)
         TEST(there_are_as_many_ids_as_the_header_says_and_then_none),
         TEST(no_memory_for_ids_is_reported_and_a_later_attempt_succeeds),
         TEST(no_memory_for_slots_leaves_the_id_with_the_caller),
+#if UINTPTR_MAX > UINT32_MAX
+        cmocka_unit_test_setup_teardown(a_region_takes_less_than_16_TiB_of_committed_pages,
+                                        set_up_large, tear_down),
+#endif
         TEST(create_fails_cleanly_at_every_step),
         TEST(destroy_gives_back_the_bitmaps_of_regions_that_are_alive),
         TEST(check_notices_every_inconsistency),
