@@ -24,6 +24,7 @@
     X(CreateFileMappingW, __typeof__(&CreateFileMappingW), PAGES)                                  \
     X(CreateFileMappingA, __typeof__(&CreateFileMappingA), PAGES)                                  \
     X(CloseHandle, __typeof__(&CloseHandle), PAGES)                                                \
+    X(DuplicateHandle, __typeof__(&DuplicateHandle), PAGES)                                        \
     X(MapViewOfFile, __typeof__(&MapViewOfFile), PAGES)                                            \
     X(MapViewOfFileEx, __typeof__(&MapViewOfFileEx), PAGES)                                        \
     X(MapViewOfFile3, map_view_of_file_3, LATER)                                                   \
@@ -102,6 +103,7 @@ HANDLE WINAPI bound_CreateFileMappingW(HANDLE, SECURITY_ATTRIBUTES *, DWORD, DWO
 HANDLE WINAPI bound_CreateFileMappingA(HANDLE, SECURITY_ATTRIBUTES *, DWORD, DWORD, DWORD,
                                        const char *);
 BOOL WINAPI bound_CloseHandle(HANDLE);
+BOOL WINAPI bound_DuplicateHandle(HANDLE, HANDLE, HANDLE, HANDLE *, DWORD, BOOL, DWORD);
 void *WINAPI bound_MapViewOfFile(HANDLE, DWORD, DWORD, DWORD, SIZE_T);
 void *WINAPI bound_MapViewOfFileEx(HANDLE, DWORD, DWORD, DWORD, SIZE_T, void *);
 map_view_of_file_3_fn bound_MapViewOfFile3;

@@ -7,19 +7,23 @@
 #include "critical_level.h"
 #include "section_table.h"
 
+#include <stdint.h>
+
 /* ---- Commit that is not the manager's own ---- */
 
 /* Without a policy there is no budget. */
-static BOOL take(SIZE_T bytes, EMemoryCriticalLevel level)
+static BOOL take(UINT64 bytes, EMemoryCriticalLevel level)
 {
     return bytes == 0 || !targets.policy ||
            IHostMemoryPolicy_TakeCommit(targets.policy, bytes, level) == S_OK;
 }
 
-static void give_back(SIZE_T bytes)
+static void give_back(UINT64 bytes)
 {
     if (bytes != 0 && targets.policy) {
+        DWORD error = GetLastError();
         IHostMemoryPolicy_GiveBackCommit(targets.policy, bytes);
+        SetLastError(error);
     }
 }
 
@@ -34,43 +38,58 @@ static EMemoryCriticalLevel level_in_view(const void *address, SIZE_T size, DWOR
 }
 
 /* The manager passes on what is in no region of its own; so the call is seen, counted and traced as
- * all others are. */
+ * all others are. The charge may wait for memory, so it is made before the table is locked, and what
+ * another thread has committed meanwhile is given back. */
 BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, void **memory)
 {
-    SIZE_T added;
+    UINT64 taken, added;
     BOOL whole;
-    if (!(type & MEM_COMMIT) || (type & MEM_RESERVE) || !address ||
-        !section_table_commit_begin(address, size, &added, &whole)) {
+    if (!(type & MEM_COMMIT) || (type & MEM_RESERVE) || !address) {
         return FALSE;
     }
-    EMemoryCriticalLevel level = level_in_view(address, size, type, protect, whole);
-    BOOL taken = take(added, level);
-    BOOL done = taken && IHostMemoryManager_VirtualAlloc(targets.manager, address, size, type,
-                                                         protect, level, memory) == S_OK;
+    *memory = NULL;
+    EMemoryCriticalLevel level;
+    for (;;) {
+        if (!section_table_commits(address, size, &taken, &whole)) {
+            return FALSE;
+        }
+        level = level_in_view(address, size, type, protect, whole);
+        if (!take(taken, level)) {
+            return TRUE;
+        }
+        if (section_table_commit_begin(address, size, taken, &added)) {
+            break;
+        }
+        give_back(taken);
+    }
+    BOOL done = IHostMemoryManager_VirtualAlloc(targets.manager, address, size, type, protect,
+                                                level, memory) == S_OK;
+    section_table_commit_end(address, size, done);
     if (!done) {
         *memory = NULL;
     }
-    if (taken && !done) {
-        DWORD error = GetLastError();
-        give_back(added);
-        SetLastError(error);
-    }
-    section_table_commit_end(address, size, done);
+    give_back(done ? taken - added : taken);
     return TRUE;
 }
 
 /* ---- Sections ---- */
 
 /* The bytes that CreateFileMapping commits; 0: none, or a file has them. */
-static SIZE_T commit_of_section(HANDLE file, DWORD protect, SIZE_T size)
+static UINT64 commit_of_section(HANDLE file, DWORD protect, UINT64 size)
 {
     return file == INVALID_HANDLE_VALUE && !(protect & SEC_RESERVE) ? size : 0;
 }
 
 /* A section that was asked for, or NULL. `taken` has been charged for it. */
-static HANDLE created(HANDLE section, HANDLE file, SIZE_T size, SIZE_T taken)
+static HANDLE created(HANDLE section, HANDLE file, UINT64 size, UINT64 taken)
 {
     DWORD error = GetLastError();
+    /* A handle of this value that is known was closed by others. */
+    if (section && section_table_begin(section)) {
+        UINT64 gone = section_table_closed(section);
+        section_table_end();
+        give_back(gone);
+    }
     BOOL is_new = section && error != ERROR_ALREADY_EXISTS;
     BOOL recorded =
         is_new && file == INVALID_HANDLE_VALUE && section_table_add(section, size, taken != 0);
@@ -81,10 +100,16 @@ static HANDLE created(HANDLE section, HANDLE file, SIZE_T size, SIZE_T taken)
     return section;
 }
 
+static EMemoryCriticalLevel level_of_section(UINT64 size)
+{
+    SIZE_T bytes = size > SIZE_MAX ? SIZE_MAX : (SIZE_T)size;
+    return critical_level_of_pages(NULL, bytes, MEM_COMMIT, PAGE_READWRITE);
+}
+
 #define CREATE_FILE_MAPPING(create)                                                                \
-    SIZE_T size = (SIZE_T)((ULONG64)size_high << 32 | size_low);                                   \
-    SIZE_T commit = commit_of_section(file, protect, size);                                        \
-    if (!take(commit, critical_level_of_pages(NULL, size, MEM_COMMIT, PAGE_READWRITE))) {          \
+    UINT64 size = (UINT64)size_high << 32 | size_low;                                              \
+    UINT64 commit = commit_of_section(file, protect, size);                                        \
+    if (!take(commit, level_of_section(size))) {                                                   \
         SetLastError(ERROR_COMMITMENT_LIMIT);                                                      \
         return NULL;                                                                               \
     }                                                                                              \
@@ -103,13 +128,41 @@ HANDLE WINAPI bound_CreateFileMappingA(HANDLE file, SECURITY_ATTRIBUTES *attribu
     CREATE_FILE_MAPPING(CreateFileMappingA);
 }
 
-/* Before the handle is closed: a new section could get its value the moment after. */
 BOOL WINAPI bound_CloseHandle(HANDLE handle)
 {
-    DWORD error = GetLastError();
-    give_back(section_table_closed(handle));
-    SetLastError(error);
-    return original.CloseHandle(handle);
+    if (!section_table_begin(handle)) {
+        return original.CloseHandle(handle);
+    }
+    BOOL closed = original.CloseHandle(handle);
+    UINT64 gone = closed ? section_table_closed(handle) : 0;
+    section_table_end();
+    give_back(gone);
+    return closed;
+}
+
+/* With DUPLICATE_CLOSE_SOURCE the source is closed whether there is a duplicate or not; Wine then gives
+ * the duplicate its value. */
+BOOL WINAPI bound_DuplicateHandle(HANDLE source_process, HANDLE source, HANDLE process,
+                                  HANDLE *duplicate, DWORD access, BOOL inherit, DWORD options)
+{
+    if (!is_this_process(source_process) || !section_table_begin(source)) {
+        return original.DuplicateHandle(source_process, source, process, duplicate, access, inherit,
+                                        options);
+    }
+    BOOL done = original.DuplicateHandle(source_process, source, process, duplicate, access,
+                                         inherit, options);
+    HANDLE other = done && duplicate && is_this_process(process) ? *duplicate : NULL;
+    UINT64 gone = 0;
+    if (other && other != source) {
+        gone = section_table_closed(other); /* one that others closed */
+        section_table_duplicated(source, other);
+    }
+    if ((options & DUPLICATE_CLOSE_SOURCE) && other != source) {
+        gone += section_table_closed(source);
+    }
+    section_table_end();
+    give_back(gone);
+    return done;
 }
 
 /* ---- Views ---- */
@@ -126,7 +179,7 @@ static SIZE_T view_size(const void *view)
     return size;
 }
 
-static void *acquired(void *view, HANDLE section, ULONG64 offset)
+static void *acquired(void *view, HANDLE section, UINT64 offset)
 {
     if (view) {
         DWORD error = GetLastError();
@@ -154,7 +207,7 @@ void *WINAPI bound_MapViewOfFileEx(HANDLE section, DWORD access, DWORD offset_hi
     if (!view && made_room(base, size)) {
         view = original.MapViewOfFileEx(section, access, offset_high, offset_low, size, base);
     }
-    return acquired(view, section, (ULONG64)offset_high << 32 | offset_low);
+    return acquired(view, section, (UINT64)offset_high << 32 | offset_low);
 }
 
 void *WINAPI bound_MapViewOfFile(HANDLE section, DWORD access, DWORD offset_high, DWORD offset_low,
@@ -164,7 +217,7 @@ void *WINAPI bound_MapViewOfFile(HANDLE section, DWORD access, DWORD offset_high
     if (!view && made_room(NULL, size)) {
         view = original.MapViewOfFile(section, access, offset_high, offset_low, size);
     }
-    return acquired(view, section, (ULONG64)offset_high << 32 | offset_low);
+    return acquired(view, section, (UINT64)offset_high << 32 | offset_low);
 }
 
 void *WINAPI bound_MapViewOfFile3(HANDLE section, HANDLE process, void *base, ULONG64 offset,
@@ -179,9 +232,7 @@ void *WINAPI bound_MapViewOfFile3(HANDLE section, HANDLE process, void *base, UL
 /* Before the view is unmapped: the moment after, another thread can have a view there. */
 static void leave_section(const void *view)
 {
-    DWORD error = GetLastError();
     give_back(section_table_unmapped(view));
-    SetLastError(error);
 }
 
 static BOOL released(BOOL done, const void *view)

@@ -1,35 +1,42 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Handles and views are both names of a section: two lists of them, each in ascending order. A
+ * section lives as long as it has a name.
+ */
 #include "section_table.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE ((SIZE_T)4096)
+#define PAGE 4096
 
 struct section {
-    HANDLE handle; /* NULL: closed, or the place is free */
-    SIZE_T views;
-    SIZE_T page_count;
-    SIZE_T committed; /* pages */
+    SIZE_T names;
+    UINT64 page_count;
+    UINT64 committed; /* pages */
     BYTE *pages;      /* a bit for each; NULL: all were charged */
 };
 
-struct view {
-    const BYTE *base;
+/* A handle's value is `begin`, and nothing else is set. */
+struct name {
+    UINT_PTR begin;
     SIZE_T size;
-    SIZE_T first_page;
+    UINT64 first_page;
     struct section *section;
 };
 
-#define SECTIONS 64
-static struct section sections[SECTIONS];
-static struct view *views; /* ascending by base */
-static SIZE_T view_count, view_capacity;
+struct names {
+    struct name *items; /* ascending by begin */
+    SIZE_T count, capacity;
+};
+
+static struct names handles, views;
 static atomic_long in_use; /* sections; 0: nobody need take the lock */
 static SRWLOCK lock = SRWLOCK_INIT;
 
-static SIZE_T pages_of(SIZE_T bytes)
+static UINT64 pages_of(UINT64 bytes)
 {
     return bytes / PAGE + (bytes % PAGE != 0);
 }
@@ -40,28 +47,15 @@ static BOOL nothing_to_do(void)
     return atomic_load_explicit(&in_use, memory_order_relaxed) == 0;
 }
 
-static BOOL is_free(const struct section *section)
-{
-    return !section->handle && section->views == 0;
-}
+/* ---- Names ---- */
 
-static struct section *find_section(HANDLE handle)
+/* The index of the first name above `value`. */
+static SIZE_T above(const struct names *names, UINT_PTR value)
 {
-    for (SIZE_T i = 0; i < SECTIONS; i++) {
-        if (sections[i].handle == handle) {
-            return &sections[i];
-        }
-    }
-    return NULL;
-}
-
-/* The index of the first view above `address`. */
-static SIZE_T view_above(const void *address)
-{
-    SIZE_T low = 0, high = view_count;
+    SIZE_T low = 0, high = names->count;
     while (low < high) {
         SIZE_T middle = low + (high - low) / 2;
-        if (views[middle].base <= (const BYTE *)address) {
+        if (names->items[middle].begin <= value) {
             low = middle + 1;
         } else {
             high = middle;
@@ -70,161 +64,232 @@ static SIZE_T view_above(const void *address)
     return low;
 }
 
-static struct view *view_of(const void *address)
+static struct name *last_up_to(const struct names *names, UINT_PTR value)
 {
-    SIZE_T i = view_above(address);
-    struct view *view = i > 0 ? &views[i - 1] : NULL;
-    return view && (SIZE_T)((const BYTE *)address - view->base) < view->size ? view : NULL;
+    SIZE_T i = above(names, value);
+    return i > 0 ? &names->items[i - 1] : NULL;
 }
 
-/* What is gone with a section that has lost its handle or a view; nothing while it has another. */
-static SIZE_T gone_with(struct section *section)
+static struct name *handle_of(HANDLE handle)
 {
-    if (!is_free(section)) {
+    struct name *name = last_up_to(&handles, (UINT_PTR)handle);
+    return name && name->begin == (UINT_PTR)handle ? name : NULL;
+}
+
+static struct name *view_of(const void *address)
+{
+    struct name *name = last_up_to(&views, (UINT_PTR)address);
+    return name && (UINT_PTR)address - name->begin < name->size ? name : NULL;
+}
+
+static BOOL add_name(struct names *names, struct name name)
+{
+    if (names->count == names->capacity) {
+        SIZE_T capacity = 2 * names->capacity + 64;
+        struct name *larger = realloc(names->items, capacity * sizeof(*larger));
+        if (!larger) {
+            return FALSE;
+        }
+        names->items = larger;
+        names->capacity = capacity;
+    }
+    SIZE_T i = above(names, name.begin);
+    memmove(&names->items[i + 1], &names->items[i], (names->count - i) * sizeof(name));
+    names->items[i] = name;
+    names->count++;
+    name.section->names++;
+    return TRUE;
+}
+
+/* Returns the bytes of commit that are gone, since it was the section's last name. */
+static UINT64 remove_name(struct names *names, struct name *name)
+{
+    struct section *section = name->section;
+    SIZE_T i = (SIZE_T)(name - names->items);
+    memmove(name, name + 1, (--names->count - i) * sizeof(*name));
+    if (--section->names != 0) {
         return 0;
     }
-    SIZE_T bytes = section->committed * PAGE;
+    UINT64 bytes = section->committed * PAGE;
     free(section->pages);
-    memset(section, 0, sizeof(*section));
+    free(section);
     atomic_fetch_sub(&in_use, 1);
     return bytes;
 }
 
-BOOL section_table_add(HANDLE handle, SIZE_T size, BOOL charged)
+/* ---- Sections and handles ---- */
+
+static struct section *new_section(UINT64 size, BOOL charged)
 {
-    SIZE_T count = pages_of(size);
-    BYTE *pages = charged ? NULL : calloc(count / 8 + 1, 1);
-    BOOL added = FALSE;
-    AcquireSRWLockExclusive(&lock);
-    for (SIZE_T i = 0; i < SECTIONS && !added && (charged || pages); i++) {
-        if (is_free(&sections[i])) {
-            sections[i] = (struct section){
-                .handle = handle,
-                .page_count = count,
-                .committed = charged ? count : 0,
-                .pages = pages,
-            };
-            atomic_fetch_add(&in_use, 1);
-            added = TRUE;
+    UINT64 count = pages_of(size);
+    struct section *section = calloc(1, sizeof(*section));
+    if (!section) {
+        return NULL;
+    }
+    section->page_count = count;
+    section->committed = charged ? count : 0;
+    if (!charged) {
+        section->pages = count / 8 < SIZE_MAX ? calloc((SIZE_T)(count / 8) + 1, 1) : NULL;
+        if (!section->pages) {
+            free(section);
+            return NULL;
         }
+    }
+    return section;
+}
+
+BOOL section_table_add(HANDLE handle, UINT64 size, BOOL charged)
+{
+    struct section *section = new_section(size, charged);
+    if (!section) {
+        return FALSE;
+    }
+    AcquireSRWLockExclusive(&lock);
+    BOOL added = add_name(&handles, (struct name){.begin = (UINT_PTR)handle, .section = section});
+    if (added) {
+        atomic_fetch_add(&in_use, 1);
     }
     ReleaseSRWLockExclusive(&lock);
     if (!added) {
-        free(pages);
+        free(section->pages);
+        free(section);
     }
     return added;
 }
 
-static BOOL make_room_for_view(void)
+BOOL section_table_begin(HANDLE handle)
 {
-    if (view_count < view_capacity) {
-        return TRUE;
+    if (nothing_to_do()) {
+        return FALSE;
     }
-    SIZE_T capacity = 2 * view_capacity + 64;
-    struct view *larger = realloc(views, capacity * sizeof(*views));
-    if (larger) {
-        views = larger;
-        view_capacity = capacity;
+    AcquireSRWLockExclusive(&lock);
+    BOOL ours = handle_of(handle) != NULL;
+    if (!ours) {
+        ReleaseSRWLockExclusive(&lock);
     }
-    return larger != NULL;
+    return ours;
 }
 
-void section_table_mapped(HANDLE handle, const void *base, SIZE_T size, ULONG64 offset)
+void section_table_end(void)
 {
-    if (nothing_to_do() || !handle) {
+    ReleaseSRWLockExclusive(&lock);
+}
+
+void section_table_duplicated(HANDLE handle, HANDLE duplicate)
+{
+    const struct name *name = handle_of(handle);
+    if (name) {
+        add_name(&handles, (struct name){.begin = (UINT_PTR)duplicate, .section = name->section});
+    }
+}
+
+UINT64 section_table_closed(HANDLE handle)
+{
+    struct name *name = handle_of(handle);
+    return name ? remove_name(&handles, name) : 0;
+}
+
+/* ---- Views ---- */
+
+void section_table_mapped(HANDLE handle, const void *base, SIZE_T size, UINT64 offset)
+{
+    if (nothing_to_do()) {
         return;
     }
     AcquireSRWLockExclusive(&lock);
-    struct section *section = find_section(handle);
-    if (section && offset / PAGE < section->page_count && make_room_for_view()) {
-        SIZE_T i = view_above(base);
-        memmove(&views[i + 1], &views[i], (view_count - i) * sizeof(*views));
-        views[i] = (struct view){base, size, (SIZE_T)(offset / PAGE), section};
-        view_count++;
-        section->views++;
+    const struct name *name = handle_of(handle);
+    if (name && offset / PAGE < name->section->page_count) {
+        add_name(&views, (struct name){(UINT_PTR)base, size, offset / PAGE, name->section});
     }
     ReleaseSRWLockExclusive(&lock);
 }
 
-SIZE_T section_table_unmapped(const void *address)
+UINT64 section_table_unmapped(const void *address)
 {
-    SIZE_T bytes = 0;
     if (nothing_to_do()) {
         return 0;
     }
     AcquireSRWLockExclusive(&lock);
-    struct view *view = view_of(address);
-    if (view) {
-        struct section *section = view->section;
-        SIZE_T i = (SIZE_T)(view - views);
-        memmove(view, view + 1, (--view_count - i) * sizeof(*views));
-        section->views--;
-        bytes = gone_with(section);
-    }
+    struct name *view = view_of(address);
+    UINT64 bytes = view ? remove_name(&views, view) : 0;
     ReleaseSRWLockExclusive(&lock);
     return bytes;
 }
 
-SIZE_T section_table_closed(HANDLE handle)
-{
-    SIZE_T bytes = 0;
-    if (nothing_to_do() || !handle) {
-        return 0;
-    }
-    AcquireSRWLockExclusive(&lock);
-    struct section *section = find_section(handle);
-    if (section) {
-        section->handle = NULL;
-        bytes = gone_with(section);
-    }
-    ReleaseSRWLockExclusive(&lock);
-    return bytes;
-}
+/* ---- Commit, page by page ---- */
 
-/* The pages of a view that [address, address + size) touches, as pages of its section. */
-static void range_of(const struct view *view, const void *address, SIZE_T size, SIZE_T *first,
-                     SIZE_T *end)
+/* The pages of a section that [address, address + size) touches in a view; none, if they are in no
+ * view of a section whose pages are charged one by one. */
+struct range {
+    struct section *section;
+    UINT64 first, end;
+    BOOL whole;
+};
+
+static struct range range_of(const void *address, SIZE_T size)
 {
-    SIZE_T from = (SIZE_T)((const BYTE *)address - view->base);
+    const struct name *view = view_of(address);
+    if (!view || !view->section->pages) {
+        return (struct range){0};
+    }
+    SIZE_T from = (UINT_PTR)address - view->begin;
     SIZE_T room = view->size - from;
-    *first = view->first_page + from / PAGE;
-    *end = view->first_page + pages_of(from + (size < room ? size : room));
-    if (*end > view->section->page_count) {
-        *end = view->section->page_count;
-    }
+    UINT64 end = view->first_page + pages_of(from + (size < room ? size : room));
+    return (struct range){
+        .section = view->section,
+        .first = view->first_page + from / PAGE,
+        .end = end < view->section->page_count ? end : view->section->page_count,
+        .whole = from == 0 && size >= view->size,
+    };
 }
 
-BOOL section_table_commit_begin(const void *address, SIZE_T size, SIZE_T *added, BOOL *whole)
+static BOOL is_committed(const struct section *section, UINT64 page)
+{
+    return section->pages[page / 8] >> page % 8 & 1;
+}
+
+static UINT64 bytes_to_commit(const struct range *range)
+{
+    UINT64 pages = 0;
+    for (UINT64 page = range->first; page < range->end; page++) {
+        pages += !is_committed(range->section, page);
+    }
+    return pages * PAGE;
+}
+
+BOOL section_table_commits(const void *address, SIZE_T size, UINT64 *added, BOOL *whole)
 {
     if (nothing_to_do()) {
         return FALSE;
     }
+    AcquireSRWLockShared(&lock);
+    struct range range = range_of(address, size);
+    *added = bytes_to_commit(&range);
+    *whole = range.whole;
+    ReleaseSRWLockShared(&lock);
+    return range.section != NULL;
+}
+
+BOOL section_table_commit_begin(const void *address, SIZE_T size, UINT64 charged, UINT64 *added)
+{
     AcquireSRWLockExclusive(&lock);
-    const struct view *view = view_of(address);
-    if (!view || !view->section->pages) {
+    struct range range = range_of(address, size);
+    *added = bytes_to_commit(&range);
+    if (*added > charged) {
         ReleaseSRWLockExclusive(&lock);
         return FALSE;
-    }
-    SIZE_T first, end;
-    range_of(view, address, size, &first, &end);
-    *whole = (const BYTE *)address == view->base && size >= view->size;
-    *added = 0;
-    for (SIZE_T page = first; page < end; page++) {
-        *added += (view->section->pages[page / 8] >> page % 8 & 1) ? 0 : PAGE;
     }
     return TRUE;
 }
 
 void section_table_commit_end(const void *address, SIZE_T size, BOOL done)
 {
-    const struct view *view = view_of(address);
-    struct section *section = view->section;
-    SIZE_T first, end;
-    range_of(view, address, size, &first, &end);
-    for (SIZE_T page = first; done && page < end; page++) {
-        BYTE bit = (BYTE)(1 << page % 8);
-        section->committed += !(section->pages[page / 8] & bit);
-        section->pages[page / 8] |= bit;
+    struct range range = range_of(address, size);
+    for (UINT64 page = range.first; done && page < range.end; page++) {
+        if (!is_committed(range.section, page)) {
+            range.section->pages[page / 8] |= (BYTE)(1 << page % 8);
+            range.section->committed++;
+        }
     }
     ReleaseSRWLockExclusive(&lock);
 }

@@ -73,3 +73,19 @@ void *coreclr_method(const char *type, const char *method)
                                                                     method, &function);
     return hr == S_OK ? function : NULL;
 }
+
+int coreclr_test_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
+{
+    if (argc != 4) {
+        fprintf(stderr, "usage: test FRAMEWORK PROGRAM NAME\n");
+        return 2;
+    }
+    coreclr_use(argv[1], argv[2]);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(tests[i].name, argv[3]) == 0) {
+            return _cmocka_run_group_tests(tests[i].name, &tests[i], 1, NULL, NULL);
+        }
+    }
+    fprintf(stderr, "no test is called %s\n", argv[3]);
+    return 2;
+}

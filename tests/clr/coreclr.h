@@ -8,6 +8,13 @@
 
 #include <windows.h>
 
+struct CMUnitTest;
+
+/* The main of `test <framework folder> <program> <name>`: runs the one test of that name, since a
+ * process has one runtime and one binding. The program is args.exe, whose exit code is the number of
+ * its arguments. */
+int coreclr_test_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
+
 /* Paths as a command line has them; `framework` is the folder of coreclr.dll. */
 void coreclr_use(const char *framework, const char *program);
 

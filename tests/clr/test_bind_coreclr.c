@@ -5,58 +5,12 @@
  * runtime calls them.
  *
  * test_bind_coreclr <framework folder> <program> <test>
- *
- * A process has one binding, so each test has a process of its own.
  */
-#include "clr/coreclr.h"
-#include "clr/imports.h"
-#include "clr/recording_manager.h"
-#include "contract/contract.h"
+#include "clr/binding_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static HMODULE coreclr;
-static struct imports before, after;
-
-#define FUNCTION(name) ((__typeof__(&name))(uintptr_t)imports_find(&after, #name))
-
-/* ---- Binding and starting ---- */
-
-static int load_runtime(void **state)
-{
-    (void)state;
-    coreclr = coreclr_load();
-    if (coreclr == NULL) {
-        return -1;
-    }
-    imports_read(coreclr, &before);
-    return 0;
-}
-
-/* Binds the recording manager and reads where the imports lead from then on. */
-static int bind_recording_manager(void **state)
-{
-    if (load_runtime(state) != 0 || HostMemBindRuntime(recording_manager(), coreclr) != S_OK) {
-        return -1;
-    }
-    imports_read(coreclr, &after);
-    return 0;
-}
-
-/* Binds a manager of hostmem, whose heap knows the sizes of its blocks. */
-static int bind_hostmem(void **state)
-{
-    IHostMemoryManager *manager;
-    if (load_runtime(state) != 0 || HostMemCreateManager(NULL, &manager) != S_OK ||
-        HostMemBindRuntime(manager, coreclr) != S_OK) {
-        return -1;
-    }
-    imports_read(coreclr, &after);
-    *state = manager;
-    return 0;
-}
 
 /* ---- Refusals ---- */
 
@@ -426,90 +380,6 @@ static void the_manager_hears_of_mapped_views(void **state)
     assert_true(CloseHandle(section));
 }
 
-/* What the runtime commits in sections of its own is charged, each page once. */
-static void sections_without_a_file_are_charged_once(void **state)
-{
-    IHostMemoryManager *manager = *state;
-    UINT64 before_all = statistics_of(manager).ChargedCurrentBytes;
-    HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
-                                                  PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
-    assert_non_null(section);
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
-    BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, 0);
-    BYTE *part = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0x10000, 0x10000);
-    assert_non_null(view);
-    assert_non_null(part);
-    assert_ptr_equal(FUNCTION(VirtualAlloc)(view + 0xf000, 0x3000, MEM_COMMIT, PAGE_READWRITE),
-                     view + 0xf000);
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0x3000);
-    assert_ptr_equal(FUNCTION(VirtualAlloc)(part + 0x1fff, 2, MEM_COMMIT, PAGE_READWRITE),
-                     part + 0x1000); /* one page that is, and one that is not */
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0x4000);
-    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, before_all + 0x4000);
-    view[0x10000] = 42;
-    assert_int_equal(part[0], 42);
-    assert_true(FUNCTION(UnmapViewOfFile)(view));
-    assert_true(FUNCTION(CloseHandle)(section));
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0x4000);
-    assert_true(FUNCTION(UnmapViewOfFile)(part));
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
-    assert_int_equal(statistics_of(manager).ForeignCommitPeakBytes, 0x4000);
-
-    section =
-        FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 1 << 20, NULL);
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 1 << 20);
-    assert_true(FUNCTION(CloseHandle)(section));
-    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, before_all);
-}
-
-static void a_section_beyond_the_limit_is_refused(void **state)
-{
-    IHostMemoryManager *manager = *state;
-    const UINT64 room = 0x2000;
-    HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
-    IHostMemoryPolicy *policy = policy_of(manager);
-    HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
-                                                  PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
-    BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, 0);
-    limits.CommitLimit = statistics_of(manager).ChargedCurrentBytes + room;
-    assert_int_equal(IHostMemoryPolicy_SetLimits(policy, &limits), S_OK);
-
-    SetLastError(0);
-    assert_null(
-        FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 1 << 20, NULL));
-    assert_int_equal(GetLastError(), ERROR_COMMITMENT_LIMIT);
-    assert_null(FUNCTION(VirtualAlloc)(view, room + 1, MEM_COMMIT, PAGE_READWRITE));
-    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
-    assert_ptr_equal(FUNCTION(VirtualAlloc)(view, room, MEM_COMMIT, PAGE_READWRITE), view);
-    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, limits.CommitLimit);
-    IHostMemoryPolicy_Release(policy);
-}
-
-/* The runtime clears the view that it is about to unmap, and does not look whether it could. */
-static void a_commit_of_a_whole_view_draws_on_the_emergency_part(void **state)
-{
-    const SIZE_T size = 0x10000;
-    IHostMemoryManager *manager = *state;
-    HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
-    IHostMemoryPolicy *policy = policy_of(manager);
-    HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
-                                                  PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
-    BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, size);
-    assert_int_equal(coreclr_start(), S_OK);
-    assert_int_equal(coreclr_run_program(), 3); /* 2.0 has started when it runs */
-    limits.EmergencyCommit = 1 << 20;           /* and half of it for the process alone */
-    limits.CommitLimit = statistics_of(manager).ChargedCurrentBytes + limits.EmergencyCommit / 2;
-    assert_int_equal(IHostMemoryPolicy_SetLimits(policy, &limits), S_OK);
-
-    UINT64 denied = statistics_of(manager).DeniedAppDomain;
-    assert_null(FUNCTION(VirtualAlloc)(view, size - 0x1000, MEM_COMMIT, PAGE_READWRITE));
-    assert_null(FUNCTION(VirtualAlloc)(view + 0x1000, size - 0x1000, MEM_COMMIT, PAGE_READWRITE));
-    assert_null(FUNCTION(VirtualAlloc)(view, size, MEM_COMMIT, PAGE_READONLY));
-    assert_int_equal(statistics_of(manager).DeniedAppDomain, denied + 3);
-    assert_ptr_equal(FUNCTION(VirtualAlloc)(view, size, MEM_COMMIT, PAGE_READWRITE), view);
-    IHostMemoryPolicy_Release(policy);
-}
-
 /* ---- The end of the process ---- */
 
 static int ends_heard;
@@ -574,22 +444,9 @@ int main(int argc, char **argv)
         WITH(load_runtime, with_a_limit_the_budget_is_the_machine),
         WITH(bind_recording_manager, a_notification_of_the_manager_signals_the_runtimes_object),
         WITH(bind_recording_manager, the_manager_hears_of_mapped_views),
-        WITH(bind_hostmem, sections_without_a_file_are_charged_once),
-        WITH(bind_hostmem, a_section_beyond_the_limit_is_refused),
-        WITH(bind_hostmem, a_commit_of_a_whole_view_draws_on_the_emergency_part),
         WITH(bind_with_termination_callback, the_host_hears_of_a_process_that_ends_itself),
         WITH(bind_with_termination_callback, the_host_hears_of_fail_fast),
         WITH(bind_with_termination_callback, fail_fast_without_an_exception_has_a_code_of_its_own),
     };
-    if (argc != 4) {
-        fprintf(stderr, "usage: test_bind_coreclr FRAMEWORK PROGRAM TEST\n");
-        return 2;
-    }
-    coreclr_use(argv[1], argv[2]); /* args.exe: its exit code is the number of its arguments */
-    cmocka_set_test_filter(argv[3]);
-    int found = 0;
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-        found += strcmp(tests[i].name, argv[3]) == 0;
-    }
-    return found == 1 ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
+    return coreclr_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

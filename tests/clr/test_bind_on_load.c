@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * HostMemBindRuntimeOnLoad with a real coreclr.dll that is loaded after the call. A process has one
- * binding, so each test has a process of its own.
+ * HostMemBindRuntimeOnLoad with a real coreclr.dll that is loaded after the call.
  *
  * test_bind_on_load <framework folder> <program> <test>
  */
@@ -138,10 +137,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_runtime_that_is_loaded_is_bound_at_once),
         cmocka_unit_test(a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow),
     };
-    if (argc != 4) {
-        return 2;
-    }
-    coreclr_use(argv[1], argv[2]);
-    cmocka_set_test_filter(argv[3]);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return coreclr_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }
