@@ -7,14 +7,14 @@
 #include "core/block_map.h"
 
 #define LEAF_SHIFT 20 /* 1 MiB */
-#define NODE_SHIFT 9
+#define NODE_SHIFT (sizeof(void *) == 8 ? 9 : 10)
 #define LEAF_PLACES (((size_t)1 << LEAF_SHIFT) / BLOCK_ALIGNMENT)
 
 struct leaf {
     _Atomic uint8_t live[LEAF_PLACES]; /* 1 where a live block starts */
 };
 
-_Static_assert(BLOCK_MAP_FANOUT == 1 << NODE_SHIFT, "a node has one entry per index");
+_Static_assert(BLOCK_MAP_FANOUT == (size_t)1 << NODE_SHIFT, "a node has one entry per index");
 
 /* The entry of `node` for `address` at a level: 2 top, 1 middle, 0 bottom. */
 static void *_Atomic *entry_at(struct block_map_node *node, uintptr_t address, unsigned level)

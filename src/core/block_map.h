@@ -12,9 +12,9 @@
  * needs one, for two threads may free it at once.
  *
  * A radix tree over the address. A leaf is the map of 1 MiB: 64 KiB with blocks aligned to 16 bytes,
- * 128 KiB with 8 on 32-bit; that is 6 % (12 %) of the heap. Above it three levels of 512 entries
- * each, 4 KiB apiece on 64-bit; the whole 47-bit address space is 512 x 512 x 512 MiB. On 32-bit
- * systems one entry of the top level is used and eight of the second.
+ * 128 KiB with 8 on 32-bit; that is 6 % (12 %) of the heap. Above it three levels of nodes of one
+ * page, which has 512 entries; the whole 47-bit address space is 512 x 512 x 512 MiB. On 32-bit
+ * systems it has 1024, of which one is used at the top level and four at the second.
  *
  *     address   aaaa aaaa abbb bbbb bbcc cccc ccc. .... .... .... .... 0000
  *               top       middle      bottom     byte of the leaf
@@ -30,7 +30,7 @@
 /* Blocks start on multiples of this: two pointers, as the OS heap has it. */
 #define BLOCK_ALIGNMENT (2 * sizeof(void *))
 
-#define BLOCK_MAP_FANOUT 512
+#define BLOCK_MAP_FANOUT (4096 / sizeof(void *))
 
 struct block_map_node {
     void *_Atomic children[BLOCK_MAP_FANOUT];

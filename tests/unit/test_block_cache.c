@@ -111,8 +111,9 @@ static void no_more_goes_than_has_to(void **state)
 static void a_full_cache_takes_turns(void **state)
 {
     (void)state;
+    const size_t sizes = 960 / UNIT; /* more than the sets have places for */
     size_t number = 0;
-    for (size_t size = 1; held() + size * UNIT <= CACHE_MOST; size = size % 60 + 1) {
+    for (size_t size = 1; held() + size * UNIT <= CACHE_MOST; size = size % sizes + 1) {
         put(number++, size * UNIT);
     }
     size_t attempts = 0, large = CACHE_MOST / 2;

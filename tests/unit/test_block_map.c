@@ -89,10 +89,11 @@ static void interior_and_unaligned_addresses_are_no_blocks(void **state)
 
 static void the_same_place_in_other_leaves_and_nodes_is_foreign(void **state)
 {
-    const size_t shifts[] = {20, 29, 38, 47}; /* the next leaf, bottom node, middle node, none */
+    /* The next leaf, bottom node, middle node, none; of 32 bits the next leaf and bottom node. */
+    const size_t shifts[] = {20, 29, 38, 47, 30};
     (void)state;
     assert_true(block_map_add(&map, BASE));
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof(shifts) / sizeof(shifts[0]); i++) {
         if (shifts[i] < sizeof(uintptr_t) * 8) {
             uintptr_t other = BASE ^ ((uintptr_t)1 << shifts[i]);
             assert_false(block_map_contains(&map, other));
