@@ -65,8 +65,10 @@ struct agent_block {
 
 /* What hostmem-run may set in the environment, and only for the runtime of its program. (DOTNET_ROOT
  * it sets for all: what the program starts looks for its runtime in the same way.) */
-#define AGENT_VARIABLES L"COMPlus_GCHeapHardLimit", L"COMPlus_gcServer", L"COMPlus_gcConcurrent"
-#define AGENT_VARIABLE_COUNT 3
+#define AGENT_VARIABLES                                                                            \
+    L"COMPlus_GCHeapHardLimit", L"COMPlus_GCSegmentSize", L"COMPlus_gcServer",                     \
+        L"COMPlus_gcConcurrent"
+#define AGENT_VARIABLE_COUNT 4
 
 struct agent_board {
     BOOL bind_children;

@@ -18,14 +18,19 @@
 #include <wchar.h>
 
 #define MANAGED_EXCEPTION 0xe0434352u /* that nobody caught: it says itself what it is */
+#define START_FAILURE 0x80008089u     /* an apphost whose coreclr_initialize failed */
 
 /* ---- The settings ---- */
 
-/* An executable finds its runtime by DOTNET_ROOT. What is no installation cannot be meant. */
+/* An executable finds its runtime by DOTNET_ROOT, or by another name where x64 has taken that one.
+ * What is no installation cannot be meant. */
 static void name_runtime_folder(const struct options *options)
 {
+    BOOL beside_x64 = FALSE;
+    IsWow64Process(GetCurrentProcess(), &beside_x64);
     if (path_exists(text_format(L"%ls\\host\\fxr", options->runtime))) {
-        SetEnvironmentVariableW(L"DOTNET_ROOT", options->runtime);
+        SetEnvironmentVariableW(beside_x64 ? L"DOTNET_ROOT(x86)" : L"DOTNET_ROOT",
+                                options->runtime);
     }
 }
 
@@ -241,7 +246,7 @@ static int conclude(const struct options *options, const struct agent_board *boa
     const WCHAR *name = path_name(options->program);
     if (FAILED(block->bound)) {
         text_fail(L"the runtime that %ls loaded cannot be bound: 0x%08lx", name, block->bound);
-    } else if (block->bound == S_OK && !block->start_bytes &&
+    } else if (block->bound == S_OK && (!block->start_bytes || exit_code == START_FAILURE) &&
                start_limit_refused(&figures_of(block)->statistics)) {
         return explain_start(options, block);
     } else if (write_reports(board, exit_code, location) == 0) {
@@ -271,7 +276,7 @@ int child_host_run(const struct options *options)
         DWORD exit_code = 0;
         name_runtime_folder(options);
         runtime_of_executable(options->program, &location);
-        report_hard_limit(gc_settings_apply(options, &location));
+        report_gc_settings(gc_settings_apply(options, &location));
         result = run_to_end(options, &board->blocks[0], mapping, &exit_code);
         if (result < 0) {
             result = conclude(options, board, exit_code, &location);

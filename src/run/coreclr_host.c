@@ -176,7 +176,7 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
         return text_fail(L"cannot bind %ls: HostMemBindRuntime returned 0x%08lx", location.coreclr,
                          hr);
     }
-    report_hard_limit(gc_settings_apply(options, &location));
+    report_gc_settings(gc_settings_apply(options, &location));
     /* hostfxr cannot start a runtime without running a program. */
     hostfxr_main_startupinfo_fn hostfxr_main = options->start_only ? NULL : load_hostfxr(&location);
     report_runtime("coreclr", location.version, location.coreclr,

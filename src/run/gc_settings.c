@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-static BOOL hard_limit_is_ours;
+static struct gc_settings ours;
 
 /* Every name has two forms, the second one since .NET 6. */
 static BOOL is_set(const WCHAR *name)
@@ -23,9 +23,8 @@ static void set(const WCHAR *name, UINT64 value)
  * regions of 1 MiB to begin with. */
 #define SMALLEST_HARD_LIMIT ((UINT64)4 << 20)
 
-static UINT64 set_hard_limit(UINT64 limit, const struct runtime_location *location)
+static UINT64 set_hard_limit(UINT64 limit, unsigned major, const struct runtime_location *location)
 {
-    unsigned major = runtime_major_version(location);
     if (is_set(L"GCHeapHardLimit") || is_set(L"GCHeapHardLimitPercent") ||
         runtime_config_has(location, "System.GC.HeapHardLimit")) {
         return 0;
@@ -37,22 +36,51 @@ static UINT64 set_hard_limit(UINT64 limit, const struct runtime_location *locati
         limit = SMALLEST_HARD_LIMIT; /* the manager has the last word */
     }
     set(L"GCHeapHardLimit", limit);
-    hard_limit_is_ours = TRUE;
     return limit;
 }
 
-UINT64 gc_settings_apply(const struct options *options, const struct runtime_location *location)
+#define SMALLEST_SEGMENT ((UINT64)64 << 20)
+#define LARGEST_SEGMENT ((UINT64)256 << 20) /* one for small objects and a half for large */
+
+/* A server collector has one for each processor, which is too much address space. */
+static UINT64 set_segment(UINT64 limit, unsigned major, const struct options *options,
+                          const struct runtime_location *location)
 {
+    BOOL server = options->gc == GC_SERVER || is_set(L"gcServer") ||
+                  runtime_config_has(location, "System.GC.Server");
+    if (sizeof(void *) > 4 || major == 0 || major >= 3 || limit <= SMALLEST_SEGMENT / 2 ||
+        is_set(L"GCSegmentSize") || server) {
+        return 0;
+    }
+    UINT64 segment = SMALLEST_SEGMENT;
+    while (segment < limit && segment < LARGEST_SEGMENT) {
+        segment *= 2;
+    }
+    set(L"GCSegmentSize", segment);
+    return segment;
+}
+
+struct gc_settings gc_settings_apply(const struct options *options,
+                                     const struct runtime_location *location)
+{
+    if (options->commit_limit && location) {
+        unsigned major = runtime_major_version(location);
+        ours.hard_limit = set_hard_limit(options->commit_limit, major, location);
+        ours.segment = set_segment(options->commit_limit, major, options, location);
+    }
     if (options->gc != GC_AS_CONFIGURED) {
         set(L"gcServer", options->gc == GC_SERVER);
         set(L"gcConcurrent", options->gc == GC_CONCURRENT);
     }
-    return options->commit_limit && location ? set_hard_limit(options->commit_limit, location) : 0;
+    return ours;
 }
 
 void gc_settings_forget_limit(void)
 {
-    if (hard_limit_is_ours) {
+    if (ours.hard_limit) {
         SetEnvironmentVariableW(L"COMPlus_GCHeapHardLimit", NULL);
+    }
+    if (ours.segment) {
+        SetEnvironmentVariableW(L"COMPlus_GCSegmentSize", NULL);
     }
 }

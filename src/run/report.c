@@ -49,9 +49,9 @@ void report_runtime(const char *kind, const WCHAR *version, const WCHAR *path,
     report.started_by = started_by;
 }
 
-void report_hard_limit(UINT64 bytes)
+void report_gc_settings(struct gc_settings settings)
 {
-    report.hard_limit = bytes;
+    report.gc = settings;
 }
 
 void report_write(DWORD exit_code)
@@ -77,7 +77,7 @@ void report_write_processes(struct report *processes, unsigned count)
         processes[i].emergency = report.emergency;
         processes[i].reserve_limit = report.reserve_limit;
         processes[i].faults = report.faults;
-        processes[i].hard_limit = report.hard_limit;
+        processes[i].gc = report.gc;
         if (format == REPORT_TEXT) {
             report_write_text(&processes[i], &writer);
         }

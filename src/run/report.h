@@ -8,6 +8,7 @@
 #include <hostmem/hostmem.h>
 
 #include "figures.h"
+#include "gc_settings.h"
 #include "options.h"
 #include "text.h"
 
@@ -25,7 +26,7 @@ struct report {
     UINT64 emergency;
     UINT64 reserve_limit; /* 0: none */
     BOOL faults;          /* requests were to be refused on purpose */
-    UINT64 hard_limit;    /* for the collected heap; 0: none was set */
+    struct gc_settings gc;
     struct figures figures;
 };
 
@@ -37,14 +38,14 @@ int report_prepare(const struct options *options, IHostMemoryManager *manager);
 void report_runtime(const char *kind, const WCHAR *version, const WCHAR *path,
                     const char *started_by);
 
-/* What the runtime was told of its limit: the heap hard limit, or 0. */
-void report_hard_limit(UINT64 bytes);
+/* What the collector was told. */
+void report_gc_settings(struct gc_settings settings);
 
 /* Take the figures and write them: an exit_hook, with its limits. */
 void report_write(DWORD exit_code);
 
 /* Write the reports of other processes, of the first one and of those that it started. Their limits
- * are those of report_prepare and report_hard_limit; the rest is the caller's. */
+ * are those of report_prepare and report_gc_settings; the rest is the caller's. */
 void report_write_processes(struct report *processes, unsigned count);
 
 void report_write_text(const struct report *report, struct text_writer *writer);

@@ -173,7 +173,9 @@ static void write_members(const struct report *report, struct text_writer *write
                  {"appDomain", statistics->FaultsAppDomain},
                  {"process", statistics->FaultsProcess});
     text_write(writer, ",\n  ");
-    write_member(writer, "gcHeapHardLimitBytes", report->hard_limit);
+    write_member(writer, "gcHeapHardLimitBytes", report->gc.hard_limit);
+    text_write(writer, ",\n  ");
+    write_member(writer, "gcSegmentBytes", report->gc.segment);
     text_write(writer, ",\n  ");
     write_member(writer, "tableBytes", statistics->TableBytes);
     write_doors(writer, &report->figures);

@@ -90,8 +90,11 @@ static void write_limits(struct text_writer *writer, const struct report *report
     if (report->reserve_limit) {
         write_limit(writer, "reserve limit", report->reserve_limit);
     }
-    if (report->hard_limit) {
-        write_limit(writer, "System.GC.HeapHardLimit", report->hard_limit);
+    if (report->gc.hard_limit) {
+        write_limit(writer, "System.GC.HeapHardLimit", report->gc.hard_limit);
+    }
+    if (report->gc.segment) {
+        write_limit(writer, "GCSegmentSize", report->gc.segment);
     }
     write_figure(writer, "refused, task critical", statistics->DeniedTask);
     write_figure(writer, "refused, domain critical", statistics->DeniedAppDomain);
