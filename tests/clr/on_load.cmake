@@ -16,18 +16,18 @@ target_link_libraries(hostfxr_host PRIVATE hostmem_build hostmem::hostmem)
 target_link_options(hostfxr_host PRIVATE -municode)
 add_dependencies(hostfxr_host managed_executables)
 add_test(NAME clr.on_load.3.1.hostfxr COMMAND hostfxr_host
-    ${HOSTMEM_DOTNET_31}/host/fxr/3.1.2/hostfxr.dll ${HOSTMEM_DOTNET_31} ${executables}/args.dll
+    ${dotnet_3.1}/host/fxr/3.1.2/hostfxr.dll ${dotnet_3.1} ${executables}/args.dll
     one two)
 set_tests_properties(clr.on_load.3.1.hostfxr PROPERTIES LABELS clr TIMEOUT 60
     PASS_REGULAR_EXPRESSION
         "exit code 2, binding 0x00000000, [1-9][0-9]* doors bound, [0-9]+ passed on, 0 unknown, books right")
-if(NOT EXISTS ${HOSTMEM_DOTNET_31})
+if(NOT EXISTS ${dotnet_3.1})
     set_tests_properties(clr.on_load.3.1.hostfxr PROPERTIES DISABLED TRUE)
 endif()
 
 # ---- The C runtime's heap ----
 
-clr_test(2.0.crt_heap RUNTIME ${HOSTMEM_DOTNET_20} PROGRAM ${managed}/dynamic.exe EXIT_CODE 42
+clr_test(${old}.crt_heap RUNTIME ${dotnet_${old}} PROGRAM ${managed}/dynamic.exe EXIT_CODE 42
     OPTIONS --crt-heap EXPECT "calls.Alloc > 15000")
-clr_test(3.1.crt_heap RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/dynamic.exe EXIT_CODE 42
+clr_test(3.1.crt_heap RUNTIME ${dotnet_3.1} PROGRAM ${managed}/dynamic.exe EXIT_CODE 42
     OPTIONS --crt-heap EXPECT "calls.Alloc > 20000")

@@ -111,14 +111,14 @@ static void a_runtime_that_is_loaded_is_bound_at_once(void **state)
     assert_int_equal(coreclr_run_program(), 3);
 }
 
-/* msimg32.dll stands for any DLL that is no runtime. */
+/* psapi.dll stands for any DLL that is no runtime. */
 static void a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow(void **state)
 {
     IHostMemoryManager *manager = create_manager();
     (void)state;
-    assert_null(GetModuleHandleW(L"msimg32.dll"));
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"MSIMG32.DLL"), S_OK);
-    assert_non_null(LoadLibraryW(L"msimg32.dll"));
+    assert_null(GetModuleHandleW(L"psapi.dll"));
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"PSAPI.DLL"), S_OK);
+    assert_non_null(LoadLibraryW(L"psapi.dll"));
     EXPECT_HR(binding().Result, hr_of_win32(ERROR_BAD_EXE_FORMAT));
     EXPECT_REF(manager, 1);
     EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);

@@ -22,19 +22,17 @@ function(trace_test name)
         -D REFUSED=${arg_REFUSED}
         -P ${CMAKE_CURRENT_SOURCE_DIR}/check_trace.cmake
     )
-    set_tests_properties(clr.trace.${name} PROPERTIES LABELS clr TIMEOUT 120
-        SKIP_REGULAR_EXPRESSION "SKIPPED: ")
+    set_tests_properties(clr.trace.${name} PROPERTIES LABELS clr TIMEOUT 120)
 endfunction()
 
-foreach(version IN ITEMS 2.0 3.1)
-    string(REPLACE "." "" digits ${version})
-    set(dotnet ${HOSTMEM_DOTNET_${digits}})
+foreach(version IN LISTS versions)
+    set(dotnet ${dotnet_${version}})
     trace_test(${version}.churn RUNTIME ${dotnet} PROGRAM ${managed}/churn.exe)
 endforeach()
-trace_test(3.1.threads RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/threads.exe)
-trace_test(3.1.gc_server RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/churn.exe
+trace_test(3.1.threads RUNTIME ${dotnet_3.1} PROGRAM ${managed}/threads.exe)
+trace_test(3.1.gc_server RUNTIME ${dotnet_3.1} PROGRAM ${managed}/churn.exe
     OPTIONS --gc server)
-trace_test(2.0.oom RUNTIME ${HOSTMEM_DOTNET_20} PROGRAM ${managed}/oom.exe
+trace_test(${old}.oom RUNTIME ${dotnet_${old}} PROGRAM ${managed}/oom.exe
     OPTIONS --commit-limit 64M REFUSED)
 
 # A trace is whole after Environment.FailFast too. Wine has its own exit code, of which 8 bits are left.
@@ -43,7 +41,7 @@ if(CMAKE_CROSSCOMPILING_EMULATOR)
 else()
     set(fail_fast 2148734499)
 endif()
-trace_test(3.1.failfast RUNTIME ${HOSTMEM_DOTNET_31} PROGRAM ${managed}/failfast.exe
+trace_test(3.1.failfast RUNTIME ${dotnet_3.1} PROGRAM ${managed}/failfast.exe
     EXIT_CODE ${fail_fast})
 
 # ---- The end of a trace ----
@@ -60,11 +58,11 @@ set_tests_properties(clr.test_trace_end.stuck PROPERTIES LABELS clr TIMEOUT 60)
 
 clr_error_test(trace_without_value "--trace needs a value" --trace)
 clr_error_test(trace_file "cannot write the trace to .*no.such.folder: error 3"
-    --runtime ${HOSTMEM_DOTNET_31} --trace ${CMAKE_CURRENT_BINARY_DIR}/no/such/folder
+    --runtime ${dotnet_3.1} --trace ${CMAKE_CURRENT_BINARY_DIR}/no/such/folder
     ${managed}/args.exe)
 # The smallest limit is looked for by trial, and no trial writes to the trace.
-clr_error_test(trace_of_no_start "the runtime does not start with --commit-limit 1048576 .* smallest "
-    --runtime ${HOSTMEM_DOTNET_31} --commit-limit 1M
+clr_error_test(trace_of_no_start "${does_not_start}"
+    --runtime ${dotnet_3.1} --commit-limit ${too_small}K
     --trace ${CMAKE_CURRENT_BINARY_DIR}/no_start.trace ${managed}/churn.exe)
 
 # replay_error_test(<name> <regex of the message> <argument of hostmem-replay>...)
@@ -93,7 +91,7 @@ set_tests_properties(clr.error.replay_target clr.error.replay_results_file PROPE
     FIXTURES_REQUIRED a_trace)
 
 # The process is terminated, and nobody closes the trace: it is read as far as it is whole, in order.
-add_test(NAME clr.trace.vanish COMMAND ${run} --runtime ${HOSTMEM_DOTNET_31} --report none
+add_test(NAME clr.trace.vanish COMMAND ${run} --runtime ${dotnet_3.1} --report none
     --trace ${CMAKE_CURRENT_BINARY_DIR}/vanish.trace ${managed}/failfast.exe vanish)
 set_tests_properties(clr.trace.vanish PROPERTIES LABELS clr TIMEOUT 60 WILL_FAIL TRUE
     FIXTURES_SETUP cut_trace)
