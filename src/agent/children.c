@@ -53,7 +53,10 @@ static BOOL WINAPI create_process(const WCHAR *program, WCHAR *command_line,
         return FALSE;
     }
     DWORD error = GetLastError();
-    bind_process(process);
+    /* In a process under a debugger no thread runs before the debugger says so: it is our caller. */
+    if (!(flags & (DEBUG_PROCESS | DEBUG_ONLY_THIS_PROCESS))) {
+        bind_process(process);
+    }
     if (!(flags & CREATE_SUSPENDED)) {
         ResumeThread(process->hThread);
     }

@@ -3,7 +3,7 @@
 include(Apphost)
 
 set(executables ${CMAKE_CURRENT_BINARY_DIR}/executables)
-foreach(program IN ITEMS args churn exit failfast linger spawn throw)
+foreach(program IN ITEMS args churn debug exit failfast linger spawn throw)
     hostmem_framework_dependent(${program} ${executables})
     list(APPEND executable_programs ${executables}/${program}.exe)
 endforeach()
@@ -108,6 +108,11 @@ apphost_test(children_bound spawn EXIT_CODE 22 OPTIONS --children bind --commit-
         "children.1.commit.limitBytes = commit.limitBytes"
         "children.1.commit.currentBytes = children.1.commit.osBytes"
         "children.1.calls.VirtualAlloc > 50" "children.0.calls.VirtualAlloc > 50"
+)
+# No thread of ours can be waited for in a process that waits for its debugger, who waits for us.
+apphost_test(child_of_a_debugger debug EXIT_CODE 12 OPTIONS --children bind
+    ARGUMENTS cmd.exe /c "exit 2"
+    EXPECT "children = []"
 )
 trace_test(apphost.churn RUNTIME ${dotnet_3.1} PROGRAM ${executables}/churn.exe)
 clr_error_test(trace_of_an_executable "cannot write the trace to .*no.such.folder: error 3"
