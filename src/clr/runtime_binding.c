@@ -283,19 +283,19 @@ static HRESULT wait_for(IHostMemoryManager *manager, const WCHAR *module)
     if (hr != S_OK) {
         return end(hr);
     }
-    result = S_FALSE;
-    change_state(TRYING, WAITING);
     hr = load_watch_begin(module, bind_loaded);
     if (hr != S_OK) {
-        change_state(WAITING, TRYING);
         give_back(&targets_of_binding);
         return end(hr);
     }
-    /* Loaded between the first look and the watch. */
+    /* From here on it can be withdrawn. */
+    result = S_FALSE;
+    change_state(TRYING, WAITING);
+    /* Loaded since the first look, when nobody waited; perhaps its entry point is still to run. */
     HMODULE loaded = GetModuleHandleW(module);
     if (loaded && change_state(WAITING, TRYING)) {
         load_watch_end();
-        return end(bind_prepared(loaded, TRUE));
+        return end(bind_prepared(loaded, FALSE));
     }
     return S_OK;
 }

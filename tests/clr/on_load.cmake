@@ -6,6 +6,7 @@ binding_tests(on_load test_bind_on_load
     bad_arguments_are_refused
     a_runtime_is_bound_before_it_runs
     what_is_withdrawn_does_not_happen
+    what_is_being_made_can_be_withdrawn
     a_runtime_that_is_loaded_is_bound_at_once
     a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow
 )

@@ -100,6 +100,41 @@ static void what_is_withdrawn_does_not_happen(void **state)
     assert_int_equal(IHostMemoryManager_Release(manager), 0); /* nobody else has it */
 }
 
+static volatile LONG withdrawn, enough;
+
+static DWORD WINAPI withdraw_until_enough(void *unused)
+{
+    (void)unused;
+    while (!enough) {
+        withdrawn += HostMemCancelBindRuntimeOnLoad() == S_OK;
+    }
+    return 0;
+}
+
+/* By another thread, at any moment of the call. */
+static void what_is_being_made_can_be_withdrawn(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    LONG made = 0;
+    (void)state;
+    HANDLE thread = CreateThread(NULL, 0, withdraw_until_enough, NULL, 0, NULL);
+    assert_non_null(thread);
+    for (int i = 0; i < 1000000; i++) {
+        HRESULT hr = HostMemBindRuntimeOnLoad(manager, NULL);
+        assert_true(hr == S_OK || hr == hr_of_win32(ERROR_ALREADY_INITIALIZED));
+        made += hr == S_OK;
+    }
+    enough = TRUE;
+    WaitForSingleObject(thread, INFINITE);
+    made -= HostMemCancelBindRuntimeOnLoad() == S_OK;
+    assert_int_equal(made, withdrawn);
+    EXPECT_REF(manager, 1);
+
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    assert_non_null(coreclr_load());
+    EXPECT_HR(binding().Result, S_OK);
+}
+
 static void a_runtime_that_is_loaded_is_bound_at_once(void **state)
 {
     (void)state;
@@ -134,6 +169,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_arguments_are_refused),
         cmocka_unit_test(a_runtime_is_bound_before_it_runs),
         cmocka_unit_test(what_is_withdrawn_does_not_happen),
+        cmocka_unit_test(what_is_being_made_can_be_withdrawn),
         cmocka_unit_test(a_runtime_that_is_loaded_is_bound_at_once),
         cmocka_unit_test(a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow),
     };
