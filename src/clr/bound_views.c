@@ -5,6 +5,7 @@
  */
 #include "bound_private.h"
 #include "critical_level.h"
+#include "memory_notification.h"
 #include "section_table.h"
 
 #include <stdint.h>
@@ -131,6 +132,7 @@ HANDLE WINAPI bound_CreateFileMappingA(HANDLE file, SECURITY_ATTRIBUTES *attribu
 BOOL WINAPI bound_CloseHandle(HANDLE handle)
 {
     if (!section_table_begin(handle)) {
+        memory_notification_forget(handle);
         return original.CloseHandle(handle);
     }
     BOOL closed = original.CloseHandle(handle);

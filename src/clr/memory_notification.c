@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Every handle given out is a duplicate: the runtime may close its own, and the manager's next call
- * still finds the events. A given handle is remembered by its value, to answer
- * QueryMemoryResourceNotification; the few there are (a runtime makes one) are never forgotten.
+ * still finds the events. A given handle is remembered by its value until it is closed, to answer
+ * QueryMemoryResourceNotification. A runtime makes one; a program can make more.
  */
 #include "memory_notification.h"
 
@@ -103,7 +103,7 @@ static int find_given(HANDLE handle)
 static BOOL remember(HANDLE handle, int event)
 {
     AcquireSRWLockExclusive(&given_lock);
-    int place = find_given(handle); /* the number of a handle that was closed comes again */
+    int place = find_given(handle); /* somebody else has closed one of that value */
     if (place < 0) {
         place = find_given(NULL);
     }
@@ -133,6 +133,14 @@ HANDLE memory_notification_create(MEMORY_RESOURCE_NOTIFICATION_TYPE type)
         return NULL;
     }
     return handle;
+}
+
+void memory_notification_forget(HANDLE handle)
+{
+    int place = handle ? find_given(handle) : -1;
+    if (place >= 0) {
+        atomic_store_explicit(&given[place].handle, NULL, memory_order_relaxed);
+    }
 }
 
 BOOL memory_notification_query(HANDLE notification, BOOL *signalled)

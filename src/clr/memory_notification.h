@@ -17,8 +17,11 @@ HRESULT memory_notification_prepare(void);
 ICLRMemoryNotificationCallback *memory_notification_callback(void);
 
 /* A handle to wait for and to close; NULL, with LastError, for an unknown type, without memory, or
- * when more handles are live than any runtime makes. */
+ * when 16 are open. */
 HANDLE memory_notification_create(MEMORY_RESOURCE_NOTIFICATION_TYPE type);
+
+/* `handle`, from memory_notification_create or not, is about to be closed. */
+void memory_notification_forget(HANDLE handle);
 
 /* Returns FALSE if `notification` is no handle from memory_notification_create. */
 BOOL memory_notification_query(HANDLE notification, BOOL *signalled);

@@ -36,6 +36,7 @@ binding_tests(bind test_bind_coreclr
     the_memory_load_is_the_managers
     with_a_limit_the_budget_is_the_machine
     a_notification_of_the_manager_signals_the_runtimes_object
+    notifications_are_forgotten_when_they_are_closed
     the_manager_hears_of_mapped_views
     the_host_hears_of_a_process_that_ends_itself
     the_host_hears_of_fail_fast

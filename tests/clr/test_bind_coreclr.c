@@ -350,6 +350,24 @@ static void a_notification_of_the_manager_signals_the_runtimes_object(void **sta
     assert_int_equal(GetLastError(), ERROR_INVALID_PARAMETER);
 }
 
+/* Each with a value of its own: closed ones that are still known would be more than there is room for. */
+static void notifications_are_forgotten_when_they_are_closed(void **state)
+{
+    __typeof__(&QueryMemoryResourceNotification) query =
+        (__typeof__(query))(void (*)(void))FUNCTION(GetProcAddress)(
+            GetModuleHandleW(L"kernel32.dll"), "QueryMemoryResourceNotification");
+    BOOL set;
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        HANDLE low = FUNCTION(CreateMemoryResourceNotification)(LowMemoryResourceNotification);
+        assert_non_null(low);
+        assert_true(query(low, &set));
+        assert_true(FUNCTION(CloseHandle)(low));
+        assert_false(query(low, &set));
+        assert_non_null(CreateEventW(NULL, TRUE, FALSE, NULL)); /* takes that value */
+    }
+}
+
 static void the_manager_hears_of_mapped_views(void **state)
 {
     HANDLE section =
@@ -443,6 +461,7 @@ int main(int argc, char **argv)
         WITH(bind_recording_manager, the_memory_load_is_the_managers),
         WITH(load_runtime, with_a_limit_the_budget_is_the_machine),
         WITH(bind_recording_manager, a_notification_of_the_manager_signals_the_runtimes_object),
+        WITH(bind_recording_manager, notifications_are_forgotten_when_they_are_closed),
         WITH(bind_recording_manager, the_manager_hears_of_mapped_views),
         WITH(bind_with_termination_callback, the_host_hears_of_a_process_that_ends_itself),
         WITH(bind_with_termination_callback, the_host_hears_of_fail_fast),
