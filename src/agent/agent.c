@@ -27,23 +27,24 @@
 static struct agent_board *board;
 static struct agent_block *block;
 static IHostMemoryStatistics *source;
-static HMODULE runtime; /* known to hostmem-run */
+static volatile BOOL runtime_is_known; /* to hostmem-run */
 
 /* ---- What is known ---- */
 
+/* The thread that runs this can be ended anywhere in it, and the last word then says it all again. */
 static void take_runtime(void)
 {
     HOSTMEM_BINDING binding = {.Size = sizeof(binding)};
-    if (runtime || HostMemGetBinding(&binding) != S_OK) {
+    if (runtime_is_known || HostMemGetBinding(&binding) != S_OK) {
         return;
     }
     if (binding.Result == S_OK) {
-        runtime = binding.Runtime;
-        GetModuleFileNameW(runtime, block->runtime_path, AGENT_PATH - 1);
-        runtime_version(runtime, block->runtime_path, block->runtime_version,
+        GetModuleFileNameW(binding.Runtime, block->runtime_path, AGENT_PATH - 1);
+        runtime_version(binding.Runtime, block->runtime_path, block->runtime_version,
                         sizeof(block->runtime_version) / sizeof(WCHAR));
     }
     block->bound = binding.Result;
+    runtime_is_known = binding.Result == S_OK;
 }
 
 /* `taken` may be a moment of work and a long wait for a processor: it is not believed at first. */
