@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "critical_level.h"
+#include "os/os_lock.h"
 #include "runtime_start.h"
 
 #include <stdatomic.h>
@@ -14,8 +15,8 @@ static struct {
     atomic_uintptr_t begin; /* 0: free */
     atomic_uintptr_t end;
 } segments[SEGMENT_CAPACITY];
-static atomic_int segments_used;             /* none from here on was ever in use */
-static SRWLOCK segments_lock = SRWLOCK_INIT; /* for writing; readers take none */
+static atomic_int segments_used;     /* none from here on was ever in use */
+static struct os_lock segments_lock; /* for writing; readers take none */
 
 static uintptr_t load(const atomic_uintptr_t *value)
 {
@@ -71,7 +72,7 @@ void critical_level_allocated(const void *base, SIZE_T size, DWORD type, DWORD p
     if (!is_segment(size, type, protect)) {
         return;
     }
-    AcquireSRWLockExclusive(&segments_lock);
+    os_lock_acquire(&segments_lock);
     int place = 0;
     while (place < used() && load(&segments[place].begin)) {
         place++;
@@ -83,7 +84,7 @@ void critical_level_allocated(const void *base, SIZE_T size, DWORD type, DWORD p
             atomic_store_explicit(&segments_used, place + 1, memory_order_relaxed);
         }
     }
-    ReleaseSRWLockExclusive(&segments_lock);
+    os_lock_release(&segments_lock);
 }
 
 void critical_level_released(const void *base)

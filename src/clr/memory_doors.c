@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory_doors.h"
+#include "os/os_lock.h"
 
 #include <string.h>
 
@@ -121,7 +122,7 @@ static const char *const parts[] = {
 #define CAPACITY 256
 static HOSTMEM_DOOR doors[CAPACITY];
 static UINT32 door_count; /* guarded by the lock, as are the doors */
-static SRWLOCK lock = SRWLOCK_INIT;
+static struct os_lock lock;
 
 static BOOL is_known(const char *name)
 {
@@ -151,7 +152,7 @@ static BOOL looks_like_memory(const char *name)
 /* A name longer than there is room for is cut; no function for memory has one. */
 static void add(const char *name, HOSTMEM_DOOR_KIND kind, HOSTMEM_DOOR_STATE state)
 {
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     UINT32 i = 0;
     while (i < door_count && (doors[i].Kind != (UINT32)kind || strcmp(doors[i].Name, name) != 0)) {
         i++;
@@ -161,7 +162,7 @@ static void add(const char *name, HOSTMEM_DOOR_KIND kind, HOSTMEM_DOOR_STATE sta
         strncpy(doors[i].Name, name, sizeof(doors[i].Name) - 1);
         door_count++;
     }
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
 }
 
 void memory_doors_note(const char *name, HOSTMEM_DOOR_KIND kind, BOOL bound)
@@ -179,19 +180,19 @@ void memory_doors_note(const char *name, HOSTMEM_DOOR_KIND kind, BOOL bound)
 
 void memory_doors_forget(void)
 {
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     door_count = 0;
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
 }
 
 UINT32 memory_doors_get(UINT32 first, UINT32 capacity, HOSTMEM_DOOR *result)
 {
     UINT32 count = 0;
-    AcquireSRWLockShared(&lock);
+    os_lock_acquire(&lock);
     while (count < capacity && first < door_count) {
         result[count++] = doors[first++];
     }
-    ReleaseSRWLockShared(&lock);
+    os_lock_release(&lock);
     return count;
 }
 
@@ -202,9 +203,9 @@ void memory_doors_count(HOSTMEM_BINDING *binding)
         [HOSTMEM_DOOR_PASSED_ON] = &binding->PassedOnDoors,
         [HOSTMEM_DOOR_UNKNOWN] = &binding->UnknownDoors,
     };
-    AcquireSRWLockShared(&lock);
+    os_lock_acquire(&lock);
     for (UINT32 i = 0; i < door_count; i++) {
         ++*counts[doors[i].State];
     }
-    ReleaseSRWLockShared(&lock);
+    os_lock_release(&lock);
 }

@@ -5,6 +5,7 @@
  * QueryMemoryResourceNotification. A runtime makes one; a program can make more.
  */
 #include "memory_notification.h"
+#include "os/os_lock.h"
 
 #include <stdatomic.h>
 
@@ -17,7 +18,7 @@ static struct {
     _Atomic(HANDLE) handle; /* NULL: free */
     int event;              /* written before `handle` */
 } given[GIVEN_CAPACITY];
-static SRWLOCK given_lock = SRWLOCK_INIT; /* for adding; readers take no lock */
+static struct os_lock given_lock; /* for adding; readers take no lock */
 
 /* ICLRMemoryNotificationCallback */
 
@@ -102,7 +103,7 @@ static int find_given(HANDLE handle)
 
 static BOOL remember(HANDLE handle, int event)
 {
-    AcquireSRWLockExclusive(&given_lock);
+    os_lock_acquire(&given_lock);
     int place = find_given(handle); /* somebody else has closed one of that value */
     if (place < 0) {
         place = find_given(NULL);
@@ -111,7 +112,7 @@ static BOOL remember(HANDLE handle, int event)
         given[place].event = event;
         atomic_store_explicit(&given[place].handle, handle, memory_order_release);
     }
-    ReleaseSRWLockExclusive(&given_lock);
+    os_lock_release(&given_lock);
     return place >= 0;
 }
 

@@ -4,6 +4,7 @@
  * section lives as long as it has a name.
  */
 #include "section_table.h"
+#include "os/os_lock.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -34,7 +35,7 @@ struct names {
 
 static struct names handles, views;
 static atomic_long in_use; /* sections; 0: nobody need take the lock */
-static SRWLOCK lock = SRWLOCK_INIT;
+static struct os_lock lock;
 
 static UINT64 pages_of(UINT64 bytes)
 {
@@ -144,12 +145,12 @@ BOOL section_table_add(HANDLE handle, UINT64 size, BOOL charged)
     if (!section) {
         return FALSE;
     }
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     BOOL added = add_name(&handles, (struct name){.begin = (UINT_PTR)handle, .section = section});
     if (added) {
         atomic_fetch_add(&in_use, 1);
     }
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
     if (!added) {
         free(section->pages);
         free(section);
@@ -162,17 +163,17 @@ BOOL section_table_begin(HANDLE handle)
     if (nothing_to_do()) {
         return FALSE;
     }
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     BOOL ours = handle_of(handle) != NULL;
     if (!ours) {
-        ReleaseSRWLockExclusive(&lock);
+        os_lock_release(&lock);
     }
     return ours;
 }
 
 void section_table_end(void)
 {
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
 }
 
 void section_table_duplicated(HANDLE handle, HANDLE duplicate)
@@ -196,12 +197,12 @@ void section_table_mapped(HANDLE handle, const void *base, SIZE_T size, UINT64 o
     if (nothing_to_do()) {
         return;
     }
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     const struct name *name = handle_of(handle);
     if (name && offset / PAGE < name->section->page_count) {
         add_name(&views, (struct name){(UINT_PTR)base, size, offset / PAGE, name->section});
     }
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
 }
 
 UINT64 section_table_unmapped(const void *address)
@@ -209,10 +210,10 @@ UINT64 section_table_unmapped(const void *address)
     if (nothing_to_do()) {
         return 0;
     }
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     struct name *view = view_of(address);
     UINT64 bytes = view ? remove_name(&views, view) : 0;
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
     return bytes;
 }
 
@@ -262,21 +263,21 @@ BOOL section_table_commits(const void *address, SIZE_T size, UINT64 *added, BOOL
     if (nothing_to_do()) {
         return FALSE;
     }
-    AcquireSRWLockShared(&lock);
+    os_lock_acquire(&lock);
     struct range range = range_of(address, size);
     *added = bytes_to_commit(&range);
     *whole = range.whole;
-    ReleaseSRWLockShared(&lock);
+    os_lock_release(&lock);
     return range.section != NULL;
 }
 
 BOOL section_table_commit_begin(const void *address, SIZE_T size, UINT64 charged, UINT64 *added)
 {
-    AcquireSRWLockExclusive(&lock);
+    os_lock_acquire(&lock);
     struct range range = range_of(address, size);
     *added = bytes_to_commit(&range);
     if (*added > charged) {
-        ReleaseSRWLockExclusive(&lock);
+        os_lock_release(&lock);
         return FALSE;
     }
     return TRUE;
@@ -291,5 +292,5 @@ void section_table_commit_end(const void *address, SIZE_T size, BOOL done)
             range.section->committed++;
         }
     }
-    ReleaseSRWLockExclusive(&lock);
+    os_lock_release(&lock);
 }

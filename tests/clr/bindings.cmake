@@ -56,4 +56,5 @@ binding_tests(sections test_bind_sections
     a_value_that_comes_again_is_a_new_section
     a_commit_waits_for_room_that_another_section_makes
     threads_that_commit_the_same_pages_charge_them_once
+    the_last_thread_passes_over_the_locks_of_the_dead
 )

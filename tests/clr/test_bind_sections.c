@@ -325,6 +325,45 @@ static void threads_that_commit_the_same_pages_charge_them_once(void **state)
     }
 }
 
+/* ---- The end of the process ---- */
+
+static volatile LONG at_work;
+
+static void make_and_close_sections(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        HANDLE section =
+            FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, PAGE, NULL);
+        FUNCTION(CloseHandle)(section);
+        at_work = TRUE;
+    }
+}
+
+/* When this thread is the last one. Without a word to cmocka, which is gone: the process hangs, or
+ * ends with 1. */
+static void WINAPI at_the_end(void *view)
+{
+    if (!FUNCTION(UnmapViewOfFile)(view)) {
+        TerminateProcess(GetCurrentProcess(), 1);
+    }
+}
+
+/* Threads end anywhere in what they do, with the lock in their hands. */
+static void the_last_thread_passes_over_the_locks_of_the_dead(void **state)
+{
+    static struct thread threads[THREADS];
+    (void)state;
+    HANDLE section = new_section(MIB, 0);
+    assert_true(FlsSetValue(FlsAlloc(at_the_end), new_view(section)));
+    for (int i = 0; i < THREADS; i++) {
+        thread_start(&threads[i], make_and_close_sections, NULL);
+    }
+    while (!at_work) {
+        Sleep(1);
+    }
+}
+
 int main(int argc, char **argv)
 {
 #define WITH(setup, name) cmocka_unit_test_setup(name, setup)
@@ -341,6 +380,7 @@ int main(int argc, char **argv)
         WITH(bind_hostmem, a_value_that_comes_again_is_a_new_section),
         WITH(bind_patient_manager, a_commit_waits_for_room_that_another_section_makes),
         WITH(bind_hostmem, threads_that_commit_the_same_pages_charge_them_once),
+        WITH(bind_hostmem, the_last_thread_passes_over_the_locks_of_the_dead),
     };
     return coreclr_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }
