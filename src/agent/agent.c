@@ -202,6 +202,7 @@ DWORD WINAPI hostmem_agent_start(HANDLE mapping)
         return ERROR_NOT_FOUND;
     }
     block->started_ticks = GetTickCount64();
+    block->copies[0].ticks = block->started_ticks; /* nothing is known, since now */
     GetModuleFileNameW(NULL, block->program, AGENT_PATH - 1);
     block->error = start(mapping);
     if (block->error == S_OK) {

@@ -242,6 +242,10 @@ static void a_share_borrows_what_there_is_room_for_and_no_more(void **state)
     assert_int_equal(borrow(64), 1000 - 64);
     make_room(1000, ROOM);
     assert_int_equal(borrow(64), 1000 - 64);
+    make_room(1000, ROOM);
+    assert_int_equal(budget_take(&budget, 0, 400, BUDGET_TASK), OS_OK);
+    assert_true(budget_borrow(&budget, &budget.shares[0], 64));
+    assert_int_equal(heap_share_credit(&budget.shares[0]), 1000 - 400 - 64);
     make_room(64, ROOM);
     assert_int_equal(borrow(64), 0);
     make_room(63, ROOM);
