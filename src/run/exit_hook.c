@@ -44,10 +44,17 @@ void CALLBACK exit_hook_run_apart(UINT32 exit_code)
     WaitForSingleObject(done, PATIENCE_MS);
 }
 
-/* The runtime's filter first: it prints the exception. */
+/* The runtime's filter first: it prints the exception. It may call the filter that it found when it
+ * was set, which can be this one: the thread's FLS value says that it is inside. */
 static LONG WINAPI filter(EXCEPTION_POINTERS *exception)
 {
+    void *value = FlsGetValue(fls_slot);
+    if (value == &next_filter) {
+        return EXCEPTION_CONTINUE_SEARCH;
+    }
+    FlsSetValue(fls_slot, &next_filter);
     LONG answer = next_filter ? next_filter(exception) : EXCEPTION_CONTINUE_SEARCH;
+    FlsSetValue(fls_slot, value);
     if (answer != EXCEPTION_CONTINUE_EXECUTION) {
         exit_hook_run(exception->ExceptionRecord->ExceptionCode);
     }

@@ -150,6 +150,12 @@ if(NOT EXISTS ${dotnet_3.1})
     set_tests_properties(clr.child_runs PROPERTIES DISABLED TRUE)
 endif()
 
+add_executable(test_exit_filter test_exit_filter.c ${run_folder}/exit_hook.c)
+target_include_directories(test_exit_filter PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(test_exit_filter PRIVATE hostmem_build)
+add_test(NAME clr.exit_filter COMMAND test_exit_filter)
+set_tests_properties(clr.exit_filter PROPERTIES LABELS clr TIMEOUT 60)
+
 # ---- What cannot work ----
 
 clr_error_test(executable_that_lacks_a_dll
