@@ -179,9 +179,10 @@ static HRESULT start(HANDLE mapping)
     return hr;
 }
 
+/* The last one of this number: it may have been the number of a process that has ended. */
 static struct agent_block *own_block(void)
 {
-    for (LONG i = 0; i < AGENT_PROCESSES; i++) {
+    for (LONG i = AGENT_PROCESSES; i-- > 0;) {
         if (board->blocks[i].process_id == GetCurrentProcessId()) {
             return &board->blocks[i];
         }

@@ -67,8 +67,8 @@ struct agent_block {
  * it sets for all: what the program starts looks for its runtime in the same way.) */
 #define AGENT_VARIABLES                                                                            \
     L"COMPlus_GCHeapHardLimit", L"COMPlus_GCSegmentSize", L"COMPlus_gcServer",                     \
-        L"COMPlus_gcConcurrent"
-#define AGENT_VARIABLE_COUNT 4
+        L"COMPlus_gcConcurrent", L"DOTNET_gcServer", L"DOTNET_gcConcurrent"
+#define AGENT_VARIABLE_COUNT 6
 
 struct agent_board {
     BOOL bind_children;

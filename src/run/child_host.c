@@ -20,16 +20,22 @@
 #define MANAGED_EXCEPTION 0xe0434352u /* that nobody caught: it says itself what it is */
 #define START_FAILURE 0x80008089u     /* an apphost whose coreclr_initialize failed */
 
+#define CLOSE_PATIENCE_MS 2000 /* of the five seconds that there are when a console is closed */
+#define REPORT_MS 500
+
 /* ---- The settings ---- */
 
-/* An executable finds its runtime by DOTNET_ROOT, or by another name where x64 has taken that one.
- * What is no installation cannot be meant. */
+/* An executable finds its runtime by DOTNET_ROOT, or by another name where x64 has taken that one; from
+ * 6.0 on it looks at a third name first. What is no installation cannot be meant. */
 static void name_runtime_folder(const struct options *options)
 {
     BOOL beside_x64 = FALSE;
     IsWow64Process(GetCurrentProcess(), &beside_x64);
-    if (path_exists(text_format(L"%ls\\host\\fxr", options->runtime))) {
+    if (options->runtime_is_given &&
+        path_exists(text_format(L"%ls\\host\\fxr", options->runtime))) {
         SetEnvironmentVariableW(beside_x64 ? L"DOTNET_ROOT(x86)" : L"DOTNET_ROOT",
+                                options->runtime);
+        SetEnvironmentVariableW(sizeof(void *) == 8 ? L"DOTNET_ROOT_X64" : L"DOTNET_ROOT_X86",
                                 options->runtime);
     }
 }
@@ -71,16 +77,29 @@ static WCHAR *command_line(const struct options *options)
 
 /* ---- The process ---- */
 
-/* Ctrl+C is for the program, which gets it too; we stay for its report. */
-static BOOL WINAPI ignore_signal(DWORD signal)
+static HANDLE job;
+static HANDLE running; /* the program */
+
+/* The program ends with us, or not. What it starts outside of every job is none of ours. */
+static void end_with_us(BOOL with_us)
 {
-    return signal == CTRL_C_EVENT || signal == CTRL_BREAK_EVENT;
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {
+        .BasicLimitInformation.LimitFlags =
+            JOB_OBJECT_LIMIT_BREAKAWAY_OK | (with_us ? JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE : 0)};
+    SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits));
 }
 
-static void set_job_flags(HANDLE job, DWORD flags)
+/* Signals are for the program, which gets them too; we stay for its report. When the console is closed,
+ * the system ends us after some seconds, perhaps before the program has heard of it. */
+static BOOL WINAPI ignore_signal(DWORD signal)
 {
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {.BasicLimitInformation.LimitFlags = flags};
-    SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits));
+    if (signal != CTRL_C_EVENT && signal != CTRL_BREAK_EVENT) {
+        end_with_us(FALSE);
+        WaitForSingleObject(running, CLOSE_PATIENCE_MS);
+        Sleep(REPORT_MS);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static DWORD start_suspended(const struct options *options, PROCESS_INFORMATION *process)
@@ -136,12 +155,13 @@ static int run_to_end(const struct options *options, struct agent_block *block, 
                       DWORD *exit_code)
 {
     PROCESS_INFORMATION process;
+    job = CreateJobObjectW(NULL, NULL);
     DWORD error = start_suspended(options, &process);
     if (error != ERROR_SUCCESS) {
         return text_fail(L"%ls cannot be started: error %lu", options->program, error);
     }
-    HANDLE job = CreateJobObjectW(NULL, NULL);
-    set_job_flags(job, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE);
+    running = process.hProcess;
+    end_with_us(TRUE);
     AssignProcessToJobObject(job, process.hProcess);
     block->process_id = process.dwProcessId;
     int result =
@@ -153,7 +173,7 @@ static int run_to_end(const struct options *options, struct agent_block *block, 
     }
     WaitForSingleObject(process.hProcess, INFINITE);
     GetExitCodeProcess(process.hProcess, exit_code);
-    set_job_flags(job, 0);
+    end_with_us(FALSE);
     CloseHandle(job);
     CloseHandle(process.hThread);
     CloseHandle(process.hProcess);
@@ -225,6 +245,14 @@ static int explain_start(const struct options *options, const struct agent_block
     return start_limit_explain(&trial, &figures_of(block)->statistics);
 }
 
+/* An exception ended it, and none that managed code has named already. Ctrl+C is no fault, and small
+ * negative numbers are a program's own. */
+static BOOL is_crash(DWORD exit_code)
+{
+    return exit_code >= 0x80000000u && exit_code < 0xffff0000u && exit_code != MANAGED_EXCEPTION &&
+           exit_code != (DWORD)STATUS_CONTROL_C_EXIT;
+}
+
 /* Whatever it is that a runtime did not bear, a refusal comes before it. */
 static void explain_crash(const struct options *options, const struct agent_block *block,
                           DWORD exit_code)
@@ -253,8 +281,8 @@ static int conclude(const struct options *options, const struct agent_board *boa
         text_fail(L"%ls ended with %ls and never loaded a .NET runtime", name,
                   text_format(exit_code < 0x80000000u ? L"%lu" : L"0x%08lx", exit_code));
     }
-    if (block->bound == S_OK && options->commit_limit && exit_code >= 0x80000000u &&
-        exit_code != MANAGED_EXCEPTION) {
+    if (block->bound == S_OK && options->commit_limit && is_crash(exit_code) &&
+        start_limit_refused(&figures_of(block)->statistics)) {
         explain_crash(options, block, exit_code);
     }
     if (block->trace_missing) {

@@ -19,6 +19,13 @@ static void set(const WCHAR *name, UINT64 value)
     SetEnvironmentVariableW(text_format(L"COMPlus_%ls", name), text_format(L"%I64x", value));
 }
 
+/* Also where the user has set the other form, which is read first. */
+static void set_both(const WCHAR *name, BOOL value)
+{
+    set(name, value ? 1 : 0);
+    SetEnvironmentVariableW(text_format(L"DOTNET_%ls", name), value ? L"1" : L"0");
+}
+
 /* What 7.0 and later refuse to start with: they take address space of five times the limit, and want 19
  * regions of 1 MiB to begin with. */
 #define SMALLEST_HARD_LIMIT ((UINT64)4 << 20)
@@ -69,8 +76,8 @@ struct gc_settings gc_settings_apply(const struct options *options,
         ours.segment = set_segment(options->commit_limit, major, options, location);
     }
     if (options->gc != GC_AS_CONFIGURED) {
-        set(L"gcServer", options->gc == GC_SERVER);
-        set(L"gcConcurrent", options->gc == GC_CONCURRENT);
+        set_both(L"gcServer", options->gc == GC_SERVER);
+        set_both(L"gcConcurrent", options->gc == GC_CONCURRENT);
     }
     return ours;
 }

@@ -22,7 +22,8 @@ static const char usage[] =
     "\n"
     "  --runtime DIR          the folder of dotnet.exe, or a framework folder (with coreclr.dll),\n"
     "                         which is used without hostfxr. Default: %HOSTMEM_RUNTIME%, then\n"
-    "                         %DOTNET_ROOT%, then %ProgramFiles%\\dotnet\n"
+    "                         %DOTNET_ROOT%, also as DOTNET_ROOT_X64 or another of\n"
+    "                         its names, then %ProgramFiles%\\dotnet\n"
     "  --framework[=VERSION]  the .NET Framework instead of .NET Core; default v4.0.30319\n"
     "  --entry TYPE.METHOD    with --framework: static int METHOD(string), which gets the\n"
     "                         arguments joined by spaces\n"
@@ -250,6 +251,36 @@ static int complete_limits(struct options *options)
 }
 
 /* What fits together, and where .NET is looked for. */
+/* Where .NET's own hosts look, in their order. */
+static const WCHAR *installed_runtime(void)
+{
+    BOOL beside_x64 = FALSE;
+    IsWow64Process(GetCurrentProcess(), &beside_x64);
+    const WCHAR *const names[] = {
+        sizeof(void *) == 8 ? L"DOTNET_ROOT_X64" : L"DOTNET_ROOT_X86",
+        beside_x64 ? L"DOTNET_ROOT(x86)" : L"DOTNET_ROOT",
+        L"DOTNET_ROOT",
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const WCHAR *folder = _wgetenv(names[i]);
+        if (folder && *folder) {
+            return folder;
+        }
+    }
+    const WCHAR *programs = _wgetenv(L"ProgramFiles");
+    return text_format(L"%ls\\dotnet", programs ? programs : L"C:\\Program Files");
+}
+
+static void find_runtime(struct options *options)
+{
+    if (!options->runtime) {
+        options->runtime = _wgetenv(L"HOSTMEM_RUNTIME");
+    }
+    options->runtime_is_given = options->runtime && *options->runtime;
+    options->runtime =
+        path_full(options->runtime_is_given ? options->runtime : installed_runtime());
+}
+
 static int complete(struct options *options)
 {
     if (options->framework && !options->entry) {
@@ -267,17 +298,7 @@ static int complete(struct options *options)
     if (result >= 0) {
         return result;
     }
-    if (!options->runtime) {
-        options->runtime = _wgetenv(L"HOSTMEM_RUNTIME");
-    }
-    if (!options->runtime || !*options->runtime) {
-        options->runtime = _wgetenv(L"DOTNET_ROOT");
-    }
-    if (!options->runtime || !*options->runtime) {
-        const WCHAR *programs = _wgetenv(L"ProgramFiles");
-        options->runtime = text_format(L"%ls\\dotnet", programs ? programs : L"C:\\Program Files");
-    }
-    options->runtime = path_full(options->runtime);
+    find_runtime(options);
     return -1;
 }
 

@@ -12,6 +12,7 @@ enum report_format { REPORT_TEXT, REPORT_JSON, REPORT_NONE };
 
 struct options {
     const WCHAR *runtime;   /* --runtime, or where .NET is looked for */
+    BOOL runtime_is_given;  /* by --runtime or HOSTMEM_RUNTIME, which mean nobody but us */
     const WCHAR *framework; /* version of the .NET Framework; NULL: .NET Core */
     const WCHAR *entry;     /* Namespace.Type.Method for the .NET Framework */
     enum gc_kind gc;

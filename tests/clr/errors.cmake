@@ -43,6 +43,12 @@ clr_error_test(runtime_from_environment "no .NET Core runtime in .*no-such-folde
     ${managed}/args.exe)
 set_tests_properties(clr.error.runtime_from_environment PROPERTIES
     ENVIRONMENT "HOSTMEM_RUNTIME=no-such-folder;DOTNET_ROOT=another-one")
+# The name for one processor goes before the name for all.
+clr_error_test(runtime_from_dotnet_root "no .NET Core runtime in .*no-such-folder"
+    ${managed}/args.exe)
+string(TOUPPER DOTNET_ROOT_${processor} dotnet_root)
+set_tests_properties(clr.error.runtime_from_dotnet_root PROPERTIES
+    ENVIRONMENT "HOSTMEM_RUNTIME=;${dotnet_root}=no-such-folder;DOTNET_ROOT=another-one")
 clr_error_test(report_file "cannot write the report to .*" --runtime ${dotnet_3.1}
     --report json=${CMAKE_CURRENT_BINARY_DIR}/no/such/folder ${managed}/args.exe)
 clr_error_test(framework_without_entry "--framework needs --entry" --framework

@@ -192,6 +192,7 @@ static void many_starts_leave_no_process_and_no_handle(void **state)
 {
     static WCHAR *arguments[] = {L"one", L"t w o", L"\\\"", L"", L"five"};
     const struct options options = {.runtime = dotnet,
+                                    .runtime_is_given = TRUE,
                                     .report = REPORT_NONE,
                                     .program = args_program,
                                     .argument_count = 5,
