@@ -14,6 +14,6 @@
  * mapping  of `board`; stays open
  * own      the block whose settings the others get */
 HRESULT children_bind(IHostMemoryManager *manager, HANDLE mapping, struct agent_board *board,
-                      const struct agent_block *own);
+                      struct agent_block *own);
 
 #endif

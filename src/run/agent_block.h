@@ -35,6 +35,11 @@ enum agent_step {
 struct agent_block {
     DWORD process_id; /* whose block it is */
 
+    HANDLE process;            /* hostmem-run's; NULL: it has none */
+    volatile LONG starts;      /* of other processes, that are under way; those are suspended */
+    LONG creator;              /* whose block has the process that started it */
+    volatile LONG handed_over; /* to that: it is suspended no more for our sake */
+
     /* What the agent is to do. */
     HOSTMEM_OPTIONS limits;
     HOSTMEM_FAULTS faults; /* Size 0: none */
@@ -72,9 +77,16 @@ struct agent_block {
 
 struct agent_board {
     BOOL bind_children;
+    DWORD runner_id;                                   /* hostmem-run */
     WCHAR variables[AGENT_VARIABLE_COUNT][AGENT_PATH]; /* as they were; empty: not set */
     volatile LONG count; /* blocks that were taken; more than there are if there were too few */
     struct agent_block blocks[AGENT_PROCESSES];
 };
+
+/* NULL: there are no more. */
+static inline struct agent_block *agent_block_at(struct agent_board *board, LONG i)
+{
+    return i < board->count && i < AGENT_PROCESSES ? &board->blocks[i] : NULL;
+}
 
 #endif

@@ -2,12 +2,10 @@
  *
  * The program is started suspended, is given the agent, and runs; meanwhile we wait. What the agent
  * knows lies in memory that both have, so it is there when the program has ended in any way.
- *
- * The program is in a job object that ends it when we are gone, with everything that it started:
- * nobody is left to report it. When the program has ended by itself, what it started may live on.
  */
 #include "child_host.h"
 #include "agent_block.h"
+#include "child_job.h"
 #include "gc_settings.h"
 #include "inject.h"
 #include "new_manager.h"
@@ -22,6 +20,7 @@
 
 #define CLOSE_PATIENCE_MS 2000 /* of the five seconds that there are when a console is closed */
 #define REPORT_MS 500
+#define LOOK_MS 250 /* for what was abandoned */
 
 /* ---- The settings ---- */
 
@@ -51,6 +50,7 @@ static struct agent_board *create_board(const struct options *options, HANDLE *m
     if (board) {
         struct agent_block *block = &board->blocks[0];
         board->bind_children = options->bind_children;
+        board->runner_id = GetCurrentProcessId();
         for (int i = 0; i < AGENT_VARIABLE_COUNT; i++) {
             GetEnvironmentVariableW(variables[i], board->variables[i], AGENT_PATH);
         }
@@ -77,24 +77,14 @@ static WCHAR *command_line(const struct options *options)
 
 /* ---- The process ---- */
 
-static HANDLE job;
 static HANDLE running; /* the program */
-
-/* The program ends with us, or not. What it starts outside of every job is none of ours. */
-static void end_with_us(BOOL with_us)
-{
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {
-        .BasicLimitInformation.LimitFlags =
-            JOB_OBJECT_LIMIT_BREAKAWAY_OK | (with_us ? JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE : 0)};
-    SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits));
-}
 
 /* Signals are for the program, which gets them too; we stay for its report. When the console is closed,
  * the system ends us after some seconds, perhaps before the program has heard of it. */
 static BOOL WINAPI ignore_signal(DWORD signal)
 {
     if (signal != CTRL_C_EVENT && signal != CTRL_BREAK_EVENT) {
-        end_with_us(FALSE);
+        child_job_outlives_us();
         WaitForSingleObject(running, CLOSE_PATIENCE_MS);
         Sleep(REPORT_MS);
         return FALSE;
@@ -150,19 +140,28 @@ static int check_agent(const struct options *options, const struct agent_block *
     }
 }
 
+static void wait_for_end(struct agent_board *board, HANDLE process)
+{
+    DWORD period = board->bind_children ? LOOK_MS : INFINITE;
+    board->blocks[0].process = process;
+    while (WaitForSingleObject(process, period) == WAIT_TIMEOUT) {
+        child_job_resume_abandoned(board);
+    }
+    child_job_resume_abandoned(board);
+}
+
 /* From its first instruction to its end. Returns -1 and the exit code, or that after a message. */
-static int run_to_end(const struct options *options, struct agent_block *block, HANDLE mapping,
+static int run_to_end(const struct options *options, struct agent_board *board, HANDLE mapping,
                       DWORD *exit_code)
 {
     PROCESS_INFORMATION process;
-    job = CreateJobObjectW(NULL, NULL);
+    struct agent_block *block = &board->blocks[0];
     DWORD error = start_suspended(options, &process);
     if (error != ERROR_SUCCESS) {
         return text_fail(L"%ls cannot be started: error %lu", options->program, error);
     }
     running = process.hProcess;
-    end_with_us(TRUE);
-    AssignProcessToJobObject(job, process.hProcess);
+    child_job_add(process.hProcess);
     block->process_id = process.dwProcessId;
     int result =
         check_agent(options, block, process.hProcess, inject_agent(process.hProcess, mapping));
@@ -171,13 +170,23 @@ static int run_to_end(const struct options *options, struct agent_block *block, 
     } else {
         TerminateProcess(process.hProcess, EXIT_CODE_USAGE);
     }
-    WaitForSingleObject(process.hProcess, INFINITE);
+    wait_for_end(board, process.hProcess);
     GetExitCodeProcess(process.hProcess, exit_code);
-    end_with_us(FALSE);
-    CloseHandle(job);
+    child_job_end();
     CloseHandle(process.hThread);
-    CloseHandle(process.hProcess);
     return result;
+}
+
+static void close_board(struct agent_board *board, HANDLE mapping)
+{
+    struct agent_block *block;
+    for (LONG i = 0; (block = agent_block_at(board, i)) != NULL; i++) {
+        if (block->process) {
+            CloseHandle(block->process);
+        }
+    }
+    UnmapViewOfFile(board);
+    CloseHandle(mapping);
 }
 
 /* ---- What is said of it ---- */
@@ -187,10 +196,38 @@ static const struct figures *figures_of(const struct agent_block *block)
     return block->ended ? &block->last : &block->copies[block->sequence & 1];
 }
 
+/* FALSE: it has none yet. What is seen from outside is right in any case. */
+static BOOL exit_code_of(const struct agent_block *block, DWORD *exit_code)
+{
+    if (block->process && process_has_ended(block->process)) {
+        return GetExitCodeProcess(block->process, exit_code);
+    }
+    *exit_code = block->exit_code;
+    return block->ended;
+}
+
+/* As GetTickCount64 tells it: when it ended, or now. */
+static UINT64 last_ticks(const struct agent_block *block)
+{
+    UINT64 ticks = GetTickCount64();
+    FILETIME begin, end = {0, 0}, kernel, user, now;
+    if (block->process && process_has_ended(block->process) &&
+        GetProcessTimes(block->process, &begin, &end, &kernel, &user)) {
+        GetSystemTimeAsFileTime(&now);
+        UINT64 since = ((UINT64)now.dwHighDateTime << 32 | now.dwLowDateTime) -
+                       ((UINT64)end.dwHighDateTime << 32 | end.dwLowDateTime);
+        ticks -= since / 10000; /* of 100 ns each */
+    }
+    return ticks;
+}
+
 static struct report report_of(const struct agent_block *block)
 {
     const struct figures *figures = figures_of(block);
-    UINT64 age = block->ended ? 0 : GetTickCount64() - figures->ticks;
+    UINT64 last = last_ticks(block);
+    UINT64 age = last > figures->ticks ? last - figures->ticks : 1;
+    DWORD exit_code;
+    BOOL has_code = exit_code_of(block, &exit_code);
     return (struct report){
         .program = block->program,
         .process_id = block->process_id,
@@ -198,15 +235,16 @@ static struct report report_of(const struct agent_block *block)
         .version = block->runtime_version,
         .path = block->runtime_path,
         .started_by = "executable",
-        .exit_code = block->ended ? block->exit_code : STILL_ACTIVE,
+        .runs = !has_code,
+        .exit_code = exit_code,
         .milliseconds = figures->ticks - block->started_ticks,
-        .age_milliseconds = block->ended || age ? age : 1,
+        .age_milliseconds = block->ended ? 0 : age,
         .figures = *figures,
     };
 }
 
 /* Of every process that ran .NET. Returns how many there were. */
-static unsigned write_reports(const struct agent_board *board, DWORD exit_code,
+static unsigned write_reports(const struct agent_board *board,
                               const struct runtime_location *location)
 {
     static struct report reports[AGENT_PROCESSES];
@@ -214,12 +252,8 @@ static unsigned write_reports(const struct agent_board *board, DWORD exit_code,
     for (LONG i = 0; i < board->count && i < AGENT_PROCESSES; i++) {
         if (board->blocks[i].bound == S_OK) {
             reports[count] = report_of(&board->blocks[i]);
-            if (i == 0) {
-                reports[count].exit_code =
-                    exit_code; /* seen from outside, it is right in any case */
-                if (!*reports[count].version && location->runtime_config) {
-                    reports[count].version = location->version; /* it is in the program's folder */
-                }
+            if (i == 0 && !*reports[count].version && location->runtime_config) {
+                reports[count].version = location->version; /* it is in the program's folder */
             }
             count++;
         }
@@ -277,7 +311,7 @@ static int conclude(const struct options *options, const struct agent_board *boa
     } else if (block->bound == S_OK && (!block->start_bytes || exit_code == START_FAILURE) &&
                start_limit_refused(&figures_of(block)->statistics)) {
         return explain_start(options, block);
-    } else if (write_reports(board, exit_code, location) == 0) {
+    } else if (write_reports(board, location) == 0) {
         text_fail(L"%ls ended with %ls and never loaded a .NET runtime", name,
                   text_format(exit_code < 0x80000000u ? L"%lu" : L"0x%08lx", exit_code));
     }
@@ -287,6 +321,10 @@ static int conclude(const struct options *options, const struct agent_board *boa
     }
     if (block->trace_missing) {
         text_fail(L"calls that the trace lacks: %I64u", block->trace_missing);
+    }
+    if (board->count > AGENT_PROCESSES) {
+        text_fail(L"%ls started %ld processes, of which the first %d were bound", name,
+                  board->count - 1, AGENT_PROCESSES - 1);
     }
     return (int)exit_code;
 }
@@ -305,12 +343,11 @@ int child_host_run(const struct options *options)
         name_runtime_folder(options);
         runtime_of_executable(options->program, &location);
         report_gc_settings(gc_settings_apply(options, &location));
-        result = run_to_end(options, &board->blocks[0], mapping, &exit_code);
+        result = run_to_end(options, board, mapping, &exit_code);
         if (result < 0) {
             result = conclude(options, board, exit_code, &location);
         }
     }
-    UnmapViewOfFile(board);
-    CloseHandle(mapping);
+    close_board(board, mapping);
     return result;
 }

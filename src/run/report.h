@@ -19,6 +19,7 @@ struct report {
     const WCHAR *version;
     const WCHAR *path;
     const char *started_by; /* "hostfxr", "coreclr_initialize", "ICLRRuntimeHost" or "executable" */
+    BOOL runs;              /* still, and has no exit code */
     DWORD exit_code;
     UINT64 milliseconds;
     UINT64 age_milliseconds; /* how long before the end of the program the figures were taken */

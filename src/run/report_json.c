@@ -143,7 +143,11 @@ static void write_members(const struct report *report, struct text_writer *write
     const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
     write_runtime(writer, report);
     text_write(writer, ",\n  ");
-    write_member(writer, "exitCode", report->exit_code);
+    if (report->runs) {
+        text_write(writer, "\"exitCode\": null");
+    } else {
+        write_member(writer, "exitCode", report->exit_code);
+    }
     text_write(writer, ",\n  ");
     write_member(writer, "elapsedMilliseconds", report->milliseconds);
     text_write(writer, ",\n  ");

@@ -195,6 +195,21 @@ static BOOL has_core_in_name(const struct report *report)
     return report->version[0] >= L'1' && report->version[0] <= L'4' && report->version[1] == L'.';
 }
 
+static void write_exit_code(struct text_writer *writer, const struct report *report)
+{
+    if (report->runs) {
+        text_write(writer, ", still running, ");
+        return;
+    }
+    text_write(writer, ", exit code ");
+    if (report->exit_code < 0x80000000u) {
+        text_write_number(writer, report->exit_code);
+    } else {
+        text_write_hex(writer, report->exit_code, 8);
+    }
+    text_write(writer, ", ");
+}
+
 void report_write_text(const struct report *report, struct text_writer *writer)
 {
     text_write(writer, "\nhostmem: ");
@@ -206,17 +221,13 @@ void report_write_text(const struct report *report, struct text_writer *writer)
                        : has_core_in_name(report) ? ".NET Core "
                                                   : ".NET ");
     text_write_wide(writer, report->version[0] ? report->version : L"of unknown version");
-    text_write(writer, ", exit code ");
-    if (report->exit_code < 0x80000000u) {
-        text_write_number(writer, report->exit_code);
-    } else {
-        text_write_hex(writer, report->exit_code, 8);
-    }
-    text_write(writer, ", ");
+    write_exit_code(writer, report);
     text_write_count(writer, report->milliseconds, 0);
     text_write(writer, " ms\n");
     if (report->age_milliseconds) {
-        text_write(writer, "  There was no last word, as when it is killed: the figures are of ");
+        text_write(writer, report->runs ? "  It has not ended: the figures are of "
+                                        : "  There was no last word, as when it is killed: the "
+                                          "figures are of ");
         text_write_count(writer, report->age_milliseconds, 0);
         text_write(writer, " ms earlier.\n");
     }

@@ -61,25 +61,30 @@ int text_fail(const WCHAR *format, ...)
 
 const WCHAR *text_quoted(const WCHAR *argument)
 {
-    const WCHAR *text = L"\"";
-    size_t backslashes = 0;
     if (*argument && !wcspbrk(argument, L" \t\"")) {
         return argument;
     }
-    for (; *argument; argument++) {
-        if (*argument == L'"') {
-            for (; backslashes > 0; backslashes--) {
-                text = text_format(L"%ls\\", text);
-            }
-            text = text_format(L"%ls\\", text);
+    /* At most each unit is doubled, between two quotes. */
+    WCHAR *text = allocate((2 * wcslen(argument) + 3) * sizeof(WCHAR)), *end = text;
+    size_t backslashes = 0;
+    *end++ = L'"';
+    for (;; argument++) {
+        /* Backslashes are doubled before a quote, and nowhere else. */
+        for (; backslashes > 0 && (!*argument || *argument == L'"'); backslashes--) {
+            *end++ = L'\\';
         }
-        text = text_format(L"%ls%lc", text, *argument);
+        if (!*argument) {
+            break;
+        }
+        if (*argument == L'"') {
+            *end++ = L'\\';
+        }
         backslashes = *argument == L'\\' ? backslashes + 1 : 0;
+        *end++ = *argument;
     }
-    for (; backslashes > 0; backslashes--) {
-        text = text_format(L"%ls\\", text);
-    }
-    return text_format(L"%ls\"", text);
+    *end++ = L'"';
+    *end = 0;
+    return text;
 }
 
 /* ---- Paths ---- */

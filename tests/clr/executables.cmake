@@ -3,7 +3,7 @@
 include(Apphost)
 
 set(executables ${CMAKE_CURRENT_BINARY_DIR}/executables)
-foreach(program IN ITEMS args churn debug exit failfast linger spawn throw)
+foreach(program IN ITEMS abandon args churn debug exit failfast linger spawn throw)
     hostmem_framework_dependent(${program} ${executables})
     list(APPEND executable_programs ${executables}/${program}.exe)
 endforeach()
@@ -112,6 +112,20 @@ apphost_test(children_bound spawn EXIT_CODE 22 OPTIONS --children bind --commit-
         "children.1.commit.currentBytes = children.1.commit.osBytes"
         "children.1.calls.VirtualAlloc > 50" "children.0.calls.VirtualAlloc > 50"
 )
+apphost_test(child_of_the_ansi_function spawn EXIT_CODE 12 OPTIONS --children bind
+    ARGUMENTS ansi ${executables}/args.exe one two
+    EXPECT "children.0.exitCode = 2"
+)
+apphost_test(child_without_a_last_word spawn EXIT_CODE 109 OPTIONS --children bind
+    ARGUMENTS ${executables}/failfast.exe vanish
+    EXPECT "children.0.exitCode = 99" "children.0.figuresAgeMilliseconds > 0"
+)
+# A child that is suspended for the agent when its creator ends must not stay so: it has our output, and
+# who reads that would wait for ever.
+foreach(milliseconds IN ITEMS 0 30 60 90)
+    apphost_test(abandoned_child_${milliseconds} abandon EXIT_CODE 7 OPTIONS --children bind
+        ARGUMENTS ${milliseconds} cmd.exe /c "exit 0")
+endforeach()
 # No thread of ours can be waited for in a process that waits for its debugger, who waits for us.
 # (On Wine 8 what an x86 program debugs ends with 0, whatever it is.)
 apphost_test(child_of_a_debugger debug EXIT_CODE 10 OPTIONS --children bind
@@ -128,6 +142,7 @@ clr_error_test(trace_of_an_executable "cannot write the trace to .*no.such.folde
 set(run_folder ${PROJECT_SOURCE_DIR}/src/run)
 add_executable(test_child_runs test_child_runs.c
     ${run_folder}/child_host.c
+    ${run_folder}/child_job.c
     ${run_folder}/fault_option.c
     ${run_folder}/figures.c
     ${run_folder}/gc_settings.c
