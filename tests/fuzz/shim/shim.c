@@ -138,6 +138,18 @@ HMODULE GetModuleHandleW(const WCHAR *name)
     return NULL;
 }
 
+HANDLE GetCurrentProcess(void)
+{
+    return INVALID_HANDLE_VALUE;
+}
+
+BOOL IsWow64Process(HANDLE process, BOOL *is)
+{
+    (void)process;
+    *is = FALSE;
+    return TRUE;
+}
+
 const WCHAR *_wgetenv(const WCHAR *name)
 {
     (void)name;

@@ -65,6 +65,8 @@ HANDLE FindFirstFileW(const WCHAR *pattern, WIN32_FIND_DATAW *found);
 BOOL FindNextFileW(HANDLE search, WIN32_FIND_DATAW *found);
 BOOL FindClose(HANDLE search);
 HMODULE GetModuleHandleW(const WCHAR *name);
+HANDLE GetCurrentProcess(void);
+BOOL IsWow64Process(HANDLE process, BOOL *is);
 const WCHAR *_wgetenv(const WCHAR *name);
 int _wcsicmp(const WCHAR *a, const WCHAR *b);
 
