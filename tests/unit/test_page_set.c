@@ -193,6 +193,24 @@ static void the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along(void
     }
 }
 
+static void a_bitmap_has_a_bit_for_each_page_in_whole_pages(void **state)
+{
+    const size_t one = (size_t)PAGE * 8; /* fill a page with their bits */
+    const size_t sizes[] = {one - 1, one, one + 1, 10 * one, 10 * one + 1};
+    const size_t bitmaps[] = {1, 1, 2, 10, 11};
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct page_set set;
+        page_set_init(&set, sizes[i], false);
+        for (size_t page = 0; page < 8; page += 2) {
+            mark(&set, sizes[i], page, page + 1);
+        }
+        mark(&set, sizes[i], sizes[i] - 1, sizes[i]);
+        assert_int_equal(usage_current(&memory.committed), bitmaps[i] * PAGE);
+        page_set_dispose(&set, sizes[i], &memory);
+    }
+}
+
 static void a_clear_that_splits_the_third_run_brings_a_bitmap_too(void **state)
 {
     struct page_set set;
@@ -434,6 +452,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(clearing_cuts_splits_and_removes_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             the_fourth_run_brings_a_bitmap_and_the_last_page_takes_it_along, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_bitmap_has_a_bit_for_each_page_in_whole_pages, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_clear_that_splits_the_third_run_brings_a_bitmap_too,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_prepare_that_fails_leaves_the_set_as_it_was, set_up,
