@@ -199,7 +199,7 @@ static const struct figures *figures_of(const struct agent_block *block)
 /* FALSE: it has none yet. What is seen from outside is right in any case. */
 static BOOL exit_code_of(const struct agent_block *block, DWORD *exit_code)
 {
-    if (block->process && process_has_ended(block->process)) {
+    if (process_has_ended(block->process)) {
         return GetExitCodeProcess(block->process, exit_code);
     }
     *exit_code = block->exit_code;
@@ -211,7 +211,7 @@ static UINT64 last_ticks(const struct agent_block *block)
 {
     UINT64 ticks = GetTickCount64();
     FILETIME begin, end = {0, 0}, kernel, user, now;
-    if (block->process && process_has_ended(block->process) &&
+    if (process_has_ended(block->process) &&
         GetProcessTimes(block->process, &begin, &end, &kernel, &user)) {
         GetSystemTimeAsFileTime(&now);
         UINT64 since = ((UINT64)now.dwHighDateTime << 32 | now.dwLowDateTime) -

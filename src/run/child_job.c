@@ -81,9 +81,10 @@ void child_job_resume_abandoned(struct agent_board *board)
     for (LONG i = 0; (block = agent_block_at(board, i)) != NULL; i++) {
         if (block->starts != 0 && process_has_ended(block->process)) {
             block->starts = 0;
-            QueryInformationJobObject(job, JobObjectBasicProcessIdList, &processes,
-                                      sizeof(processes), NULL);
-            resume_threads(board, &processes.list);
+            if (QueryInformationJobObject(job, JobObjectBasicProcessIdList, &processes,
+                                          sizeof(processes), NULL)) {
+                resume_threads(board, &processes.list);
+            }
         }
     }
 }

@@ -19,10 +19,10 @@ void child_job_end(void);
  * it has inherited: it is resumed. To be called now and then, and when the program has ended. */
 void child_job_resume_abandoned(struct agent_board *board);
 
-/* NULL is a process that is not known any more. */
+/* Of NULL it is not known. */
 static inline BOOL process_has_ended(HANDLE process)
 {
-    return !process || WaitForSingleObject(process, 0) == WAIT_OBJECT_0;
+    return process && WaitForSingleObject(process, 0) == WAIT_OBJECT_0;
 }
 
 #endif
