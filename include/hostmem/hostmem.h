@@ -129,16 +129,17 @@ HRESULT __cdecl HostMemSetTerminationCallback(void(CALLBACK *callback)(UINT32 ex
  * bound when the loader has mapped it and before any of its code has run. If it is loaded already,
  * the call is a HostMemBindRuntime.
  *
- * module  the DLL's file name, without a folder; NULL: L"coreclr.dll"
+ * module  the DLL's file name, without a folder; without an extension, .dll; NULL: L"coreclr.dll"
  *
- * S_OK says that the runtime is waited for, or bound: HostMemGetBinding tells. The module that
- * contains this function stays loaded while the wait lasts. Any thread; not from DllMain.
+ * S_OK says that the runtime is waited for, or bound: HostMemGetBinding tells. If it cannot be bound
+ * when it is loaded, that tells why, and the manager is released by the next call of a function of the
+ * binding. The module that contains this function stays loaded. Any thread; not from DllMain.
  * E_POINTER: manager is NULL · E_INVALIDARG: a name with a folder, or too long · E_OUTOFMEMORY · and
  * what HostMemBindRuntime returns. */
 HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHAR *module);
 
-/* Wait no more. S_OK: nothing is bound, and the manager is the caller's again · S_FALSE: nothing was
- * waited for · HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED): too late, the runtime is bound. Any
+/* Wait no more, and give the manager back. A load that is under way is waited for. S_OK: nothing is
+ * bound · S_FALSE: nothing was waited for · HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED): too late, the runtime is bound. Any
  * thread; not from DllMain. */
 HRESULT __cdecl HostMemCancelBindRuntimeOnLoad(void);
 

@@ -39,7 +39,12 @@ void *__cdecl bound__calloc_base(size_t count, size_t size)
 /* FALSE: not a block of the manager's, or none. A damaged one is, and nobody else gets it. */
 static BOOL free_block(void *block)
 {
-    return block && IHostMalloc_Free(targets.heap, block) != HOST_E_INVALIDOPERATION;
+    DWORD error = GetLastError();
+    if (!block || IHostMalloc_Free(targets.heap, block) != HOST_E_INVALIDOPERATION) {
+        return block != NULL;
+    }
+    SetLastError(error);
+    return FALSE;
 }
 
 void __cdecl bound_free(void *block)

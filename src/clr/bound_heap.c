@@ -54,9 +54,15 @@ void *WINAPI bound_HeapAlloc(HANDLE heap, DWORD flags, SIZE_T size)
 static HRESULT size_of_block(HANDLE heap, const void *block, SIZE_T *size)
 {
     *size = 0;
-    return heap == process_heap && block
-               ? IHostMallocBlocks_GetBlockSize(targets.blocks, (void *)(UINT_PTR)block, size)
-               : HOST_E_INVALIDOPERATION;
+    if (heap != process_heap || !block) {
+        return HOST_E_INVALIDOPERATION;
+    }
+    DWORD error = GetLastError();
+    HRESULT hr = IHostMallocBlocks_GetBlockSize(targets.blocks, (void *)(UINT_PTR)block, size);
+    if (hr == HOST_E_INVALIDOPERATION) {
+        SetLastError(error);
+    }
+    return hr;
 }
 
 /* A block of another size is another block: IHostMalloc has no way to grow one where it is. */
@@ -94,8 +100,10 @@ BOOL WINAPI bound_HeapFree(HANDLE heap, DWORD flags, void *block)
     if (heap != process_heap) {
         return original.HeapFree(heap, flags, block);
     }
+    DWORD error = GetLastError();
     HRESULT hr = IHostMalloc_Free(targets.heap, block);
     if (hr == HOST_E_INVALIDOPERATION) {
+        SetLastError(error);
         return original.HeapFree(heap, flags, block);
     }
     return hr == S_OK;

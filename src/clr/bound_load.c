@@ -58,7 +58,8 @@ BOOL WINAPI bound_GlobalMemoryStatusEx(MEMORYSTATUSEX *status)
 HANDLE WINAPI bound_CreateMemoryResourceNotification(MEMORY_RESOURCE_NOTIFICATION_TYPE type)
 {
     runtime_start_reached_finalizer();
-    return memory_notification_create(type);
+    return targets.notifications ? memory_notification_create(type)
+                                 : original.CreateMemoryResourceNotification(type);
 }
 
 BOOL WINAPI bound_QueryMemoryResourceNotification(HANDLE notification, BOOL *state)

@@ -49,11 +49,13 @@ void *WINAPI bound_VirtualAlloc2(HANDLE process, void *address, SIZE_T size, ULO
 
 BOOL WINAPI bound_VirtualFree(void *address, SIZE_T size, DWORD type)
 {
+    DWORD error = GetLastError();
     if (type & MEM_RELEASE) {
         critical_level_released(address);
     }
     HRESULT hr = IHostMemoryManager_VirtualFree(targets.manager, address, size, type);
     if (hr == HOST_E_INVALIDOPERATION) {
+        SetLastError(error);
         return original.VirtualFree(address, size, type);
     }
     return hr == S_OK;

@@ -46,8 +46,7 @@
     X(_aligned_malloc, __typeof__(&_aligned_malloc), CRT)                                          \
     X(_aligned_free, __typeof__(&_aligned_free), CRT)                                              \
     X(GlobalMemoryStatusEx, __typeof__(&GlobalMemoryStatusEx), PAGES)                              \
-    X(CreateMemoryResourceNotification, __typeof__(&CreateMemoryResourceNotification),             \
-      NOTIFICATIONS)                                                                               \
+    X(CreateMemoryResourceNotification, __typeof__(&CreateMemoryResourceNotification), PAGES)      \
     X(QueryMemoryResourceNotification, __typeof__(&QueryMemoryResourceNotification),               \
       NOTIFICATIONS)                                                                               \
     X(TerminateProcess, __typeof__(&TerminateProcess), PAGES)                                      \

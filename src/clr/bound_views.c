@@ -78,7 +78,8 @@ BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, vo
 /* The bytes that CreateFileMapping commits; 0: none, or a file has them. */
 static UINT64 commit_of_section(HANDLE file, DWORD protect, UINT64 size)
 {
-    return file == INVALID_HANDLE_VALUE && !(protect & SEC_RESERVE) ? size : 0;
+    return file == INVALID_HANDLE_VALUE && !(protect & SEC_RESERVE) ? section_table_commit(size)
+                                                                    : 0;
 }
 
 /* A section that was asked for, or NULL. `taken` has been charged for it. */
@@ -231,32 +232,33 @@ void *WINAPI bound_MapViewOfFile3(HANDLE section, HANDLE process, void *base, UL
     return !process || is_this_process(process) ? acquired(view, section, offset) : view;
 }
 
-/* Before the view is unmapped: the moment after, another thread can have a view there. */
-static void leave_section(const void *view)
+/* `ours`: the table has been locked, so that it and the system agree: the moment after a view is
+ * unmapped, another thread can have one there. */
+static BOOL released(BOOL ours, BOOL done, const void *view)
 {
-    give_back(section_table_unmapped(view));
-}
-
-static BOOL released(BOOL done, const void *view)
-{
-    if (done) {
-        DWORD error = GetLastError();
-        IHostMemoryManager_ReleasedVirtualAddressSpace(targets.manager, (void *)(UINT_PTR)view);
-        SetLastError(error);
+    DWORD error = GetLastError();
+    UINT64 gone = ours && done ? section_table_unmapped(view) : 0;
+    if (ours) {
+        section_table_end();
     }
+    give_back(gone);
+    if (done) {
+        IHostMemoryManager_ReleasedVirtualAddressSpace(targets.manager, (void *)(UINT_PTR)view);
+    }
+    SetLastError(error);
     return done;
 }
 
 BOOL WINAPI bound_UnmapViewOfFile(const void *view)
 {
-    leave_section(view);
-    return released(original.UnmapViewOfFile(view), view);
+    BOOL ours = section_table_begin_unmap(view);
+    return released(ours, original.UnmapViewOfFile(view), view);
 }
 
 BOOL WINAPI bound_UnmapViewOfFileEx(void *view, ULONG flags)
 {
-    leave_section(view);
-    return released(original.UnmapViewOfFileEx(view, flags), view);
+    BOOL ours = section_table_begin_unmap(view);
+    return released(ours, original.UnmapViewOfFileEx(view, flags), view);
 }
 
 BOOL WINAPI bound_UnmapViewOfFile2(HANDLE process, void *view, ULONG flags)
@@ -264,6 +266,6 @@ BOOL WINAPI bound_UnmapViewOfFile2(HANDLE process, void *view, ULONG flags)
     if (!is_this_process(process)) {
         return original.UnmapViewOfFile2(process, view, flags);
     }
-    leave_section(view);
-    return released(original.UnmapViewOfFile2(process, view, flags), view);
+    BOOL ours = section_table_begin_unmap(view);
+    return released(ours, original.UnmapViewOfFile2(process, view, flags), view);
 }

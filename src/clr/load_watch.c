@@ -22,7 +22,6 @@ typedef NTSTATUS NTAPI unregister_fn(void *cookie);
 static WCHAR watched_name[LOAD_WATCH_NAME];
 static load_watcher *the_watcher;
 static void *cookie;
-static HMODULE this_module; /* a reference on it */
 
 static void CALLBACK on_notification(ULONG reason, const struct dll_notification *data,
                                      void *context)
@@ -47,22 +46,14 @@ HRESULT load_watch_begin(const WCHAR *name, load_watcher *watcher)
     if (!register_notification) {
         return HRESULT_FROM_WIN32(ERROR_PROC_NOT_FOUND);
     }
-    if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, (const WCHAR *)&cookie,
-                            &this_module)) {
-        return HRESULT_FROM_WIN32(GetLastError());
-    }
     lstrcpynW(watched_name, name, LOAD_WATCH_NAME);
     the_watcher = watcher;
-    if (register_notification(0, on_notification, NULL, &cookie) < 0) {
-        FreeLibrary(this_module);
-        return E_OUTOFMEMORY; /* nothing else can be wrong */
-    }
-    return S_OK;
+    /* Nothing but memory can be missing. */
+    return register_notification(0, on_notification, NULL, &cookie) < 0 ? E_OUTOFMEMORY : S_OK;
 }
 
 void load_watch_end(void)
 {
     unregister_fn *unregister = (unregister_fn *)ntdll_function("LdrUnregisterDllNotification");
     unregister(cookie);
-    FreeLibrary(this_module);
 }

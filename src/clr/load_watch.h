@@ -15,7 +15,7 @@
 typedef void load_watcher(HMODULE module);
 
 /* Call `watcher` for every DLL called `name` that is loaded from now on, in the thread that loads
- * it. One watch at a time. This module stays loaded until load_watch_end. */
+ * it. One watch at a time. This module must stay loaded until load_watch_end. */
 HRESULT load_watch_begin(const WCHAR *name, load_watcher *watcher);
 
 /* When it returns, no call is under way or comes any more. Not from a watcher. */

@@ -94,7 +94,6 @@ static const char *const passed_on[] = {
     "malloc",
     "realloc",
     /* The binding had no use for them. */
-    "CreateMemoryResourceNotification",
     "QueryMemoryResourceNotification",
     "GlobalMemoryStatus",
 };

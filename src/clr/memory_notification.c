@@ -86,6 +86,7 @@ HRESULT memory_notification_prepare(void)
             return HRESULT_FROM_WIN32(GetLastError());
         }
     }
+    callback_OnMemoryNotification(&callback, eMemoryAvailableNeutral);
     return S_OK;
 }
 

@@ -9,8 +9,8 @@
 
 #include <hostmem/hostmem.h>
 
-/* Make the events. Then memory_notification_callback() may be registered with the manager. Nothing
- * to undo on failure; a second call changes nothing. S_OK · HRESULT_FROM_WIN32(...) */
+/* Make the events, or reset them. Then memory_notification_callback() may be registered with the
+ * manager, which has not said anything yet. Nothing to undo on failure. S_OK · HRESULT_FROM_WIN32(...) */
 HRESULT memory_notification_prepare(void);
 
 /* A static object: its references are not counted. */

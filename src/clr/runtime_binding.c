@@ -33,7 +33,8 @@ enum state {
     NONE,
     TRYING,
     WAITING, /* for the load */
-    MISSED,  /* it was loaded and could not be bound; the watch is still to be ended */
+    MISSED, /* it was loaded and could not be bound; the watch is still to be ended, and the targets to
+                be given back, which must not be done under the loader's lock */
     BOUND
 };
 static LONG state = NONE;
@@ -53,12 +54,12 @@ static BOOL is_runtime(HMODULE module)
                                               GetProcAddress(module, "g_CLREngineMetrics"));
 }
 
-/* The CLR never unloads what it was given, and the slots lead into this module: stay loaded. */
-static HRESULT pin_this_module(void)
+/* The module that `address` is in stays loaded, for ever. */
+static HRESULT pin(const void *address)
 {
     HMODULE ignored;
     if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
-                            (const WCHAR *)&state, &ignored)) {
+                            address, &ignored)) {
         return HRESULT_FROM_WIN32(GetLastError());
     }
     return S_OK;
@@ -123,7 +124,9 @@ static void give_back(struct bound_targets *targets)
     IHostMemoryManager_Release(targets->manager);
 }
 
-/* Everything that needs no module. Nothing is left of a failure. */
+/* Everything that needs no module. Nothing is left of a failure, but that this module stays loaded: the
+ * manager has a pointer into it from the callback's registration on, the runtime from the first slot on,
+ * and neither is known to ever let go. */
 static HRESULT prepare(IHostMemoryManager *manager, struct bound_targets *targets)
 {
     *targets = (struct bound_targets){
@@ -132,7 +135,10 @@ static HRESULT prepare(IHostMemoryManager *manager, struct bound_targets *target
     };
     IHostMemoryManager_AddRef(manager);
     find_policy(manager, targets);
-    HRESULT hr = create_heap(manager, targets);
+    HRESULT hr = pin(&state);
+    if (hr == S_OK) {
+        hr = create_heap(manager, targets);
+    }
     if (hr == S_OK) {
         hr = register_callback(targets);
     }
@@ -160,9 +166,6 @@ static HRESULT redirect_imports(HMODULE runtime, const struct bound_targets *tar
         hr = HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT);
     }
     if (hr == S_OK) {
-        hr = pin_this_module();
-    }
-    if (hr == S_OK) {
         hr = import_table_redirect(targets->manager, &slots);
     }
     return hr;
@@ -177,8 +180,8 @@ static HRESULT check_runtime(HMODULE runtime)
                                             : S_OK;
 }
 
-/* Bind the module to the prepared targets, which are given back if that fails. `initialized`: its
- * entry point has run. */
+/* Bind the module to the prepared targets, which are the caller's to give back if that fails.
+ * `initialized`: its entry point has run. */
 static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
 {
     struct bound_targets *targets = &targets_of_binding;
@@ -193,7 +196,6 @@ static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
     }
     runtime_start_forget();
     memory_doors_forget();
-    give_back(targets);
     return hr;
 }
 
@@ -203,15 +205,32 @@ static HRESULT bind_now(IHostMemoryManager *manager, HMODULE runtime)
     if (hr == S_OK) {
         hr = prepare(manager, &targets_of_binding);
     }
-    /* The main module's entry point is the program. */
-    return hr == S_OK ? bind_prepared(runtime, runtime != GetModuleHandleW(NULL)) : hr;
+    if (hr != S_OK) {
+        return hr;
+    }
+    /* A runtime that is loaded again is another one, and not bound. */
+    hr = pin(runtime);
+    if (hr == S_OK) {
+        /* The main module's entry point is the program. */
+        hr = bind_prepared(runtime, runtime != GetModuleHandleW(NULL));
+    }
+    if (hr != S_OK) {
+        give_back(&targets_of_binding);
+    }
+    return hr;
+}
+
+static void end_missed(void)
+{
+    load_watch_end();
+    give_back(&targets_of_binding);
 }
 
 /* FALSE: a runtime is bound or waited for. */
 static BOOL begin(void)
 {
     if (change_state(MISSED, TRYING)) {
-        load_watch_end();
+        end_missed();
         return TRUE;
     }
     return change_state(NONE, TRYING);
@@ -295,7 +314,11 @@ static HRESULT wait_for(IHostMemoryManager *manager, const WCHAR *module)
     HMODULE loaded = GetModuleHandleW(module);
     if (loaded && change_state(WAITING, TRYING)) {
         load_watch_end();
-        return end(bind_prepared(loaded, FALSE));
+        hr = bind_prepared(loaded, FALSE);
+        if (hr != S_OK) {
+            give_back(&targets_of_binding);
+        }
+        return end(hr);
     }
     return S_OK;
 }
@@ -306,25 +329,41 @@ HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHA
         return E_POINTER;
     }
     module = module ? module : L"coreclr.dll";
-    if (!*module || lstrlenW(module) >= LOAD_WATCH_NAME || wcspbrk(module, L"\\/:")) {
+    WCHAR name[LOAD_WATCH_NAME];
+    if (!*module || lstrlenW(module) >= LOAD_WATCH_NAME - 4 || wcspbrk(module, L"\\/:")) {
         return E_INVALIDARG;
+    }
+    lstrcpyW(name, module);
+    if (!wcschr(name, L'.')) { /* as for LoadLibrary */
+        lstrcatW(name, L".dll");
     }
     if (!begin()) {
         return ALREADY_BOUND;
     }
-    HMODULE loaded = GetModuleHandleW(module);
-    return loaded ? end(bind_now(manager, loaded)) : wait_for(manager, module);
+    HMODULE loaded = GetModuleHandleW(name);
+    return loaded ? end(bind_now(manager, loaded)) : wait_for(manager, name);
 }
 
 HRESULT __cdecl HostMemCancelBindRuntimeOnLoad(void)
 {
-    if (change_state(WAITING, TRYING)) {
-        load_watch_end();
-        give_back(&targets_of_binding);
-        end(NO_BINDING);
-        return S_OK;
+    for (;; Sleep(0)) {
+        if (change_state(WAITING, TRYING)) {
+            load_watch_end();
+            give_back(&targets_of_binding);
+            end(NO_BINDING);
+            return S_OK;
+        }
+        if (change_state(MISSED, TRYING)) {
+            end_missed();
+            change_state(TRYING, NONE);
+            return S_FALSE;
+        }
+        LONG now = InterlockedOr(&state, 0);
+        if (now == NONE || now == BOUND) {
+            return now == BOUND ? ALREADY_BOUND : S_FALSE;
+        }
+        /* Another thread is at it, perhaps the one that loads the runtime: it will be bound, or not. */
     }
-    return InterlockedOr(&state, 0) == BOUND ? ALREADY_BOUND : S_FALSE;
 }
 
 /* ---- What has come of it ---- */

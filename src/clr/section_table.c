@@ -139,6 +139,11 @@ static struct section *new_section(UINT64 size, BOOL charged)
     return section;
 }
 
+UINT64 section_table_commit(UINT64 size)
+{
+    return pages_of(size) * PAGE;
+}
+
 BOOL section_table_add(HANDLE handle, UINT64 size, BOOL charged)
 {
     struct section *section = new_section(size, charged);
@@ -205,16 +210,23 @@ void section_table_mapped(HANDLE handle, const void *base, SIZE_T size, UINT64 o
     os_lock_release(&lock);
 }
 
-UINT64 section_table_unmapped(const void *address)
+BOOL section_table_begin_unmap(const void *address)
 {
     if (nothing_to_do()) {
-        return 0;
+        return FALSE;
     }
     os_lock_acquire(&lock);
+    BOOL ours = view_of(address) != NULL;
+    if (!ours) {
+        os_lock_release(&lock);
+    }
+    return ours;
+}
+
+UINT64 section_table_unmapped(const void *address)
+{
     struct name *view = view_of(address);
-    UINT64 bytes = view ? remove_name(&views, view) : 0;
-    os_lock_release(&lock);
-    return bytes;
+    return view ? remove_name(&views, view) : 0;
 }
 
 /* ---- Commit, page by page ---- */

@@ -18,6 +18,9 @@
 
 #include <hostmem/hostmem.h>
 
+/* The bytes of the whole pages of a section of `size` bytes: what it commits. */
+UINT64 section_table_commit(UINT64 size);
+
 /* A new section. `charged`: all of `size` has been charged; if not, its pages will be. FALSE: it is
  * not recorded, for lack of memory. */
 BOOL section_table_add(HANDLE section, UINT64 size, BOOL charged);
@@ -36,7 +39,8 @@ UINT64 section_table_closed(HANDLE section);
 /* `size` bytes of the section, if it is one of ours, are mapped at `view` from `offset` on. */
 void section_table_mapped(HANDLE section, const void *view, SIZE_T size, UINT64 offset);
 
-/* How many bytes of commit are gone with the view. */
+/* As section_table_begin and section_table_closed, of a view. */
+BOOL section_table_begin_unmap(const void *view);
 UINT64 section_table_unmapped(const void *view);
 
 /* Whether `address` is in a view of a section whose pages are charged one by one. If so, *added is

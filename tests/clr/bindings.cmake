@@ -26,7 +26,8 @@ binding_tests(bind test_bind_coreclr
     a_second_binding_is_refused_and_the_first_stays
     a_binding_that_fails_leaves_no_trace_and_can_be_tried_again
     without_block_sizes_the_heap_functions_are_left_alone
-    without_a_callback_the_notifications_are_left_alone
+    without_a_callback_the_notifications_are_the_systems
+    without_a_callback_the_end_of_the_start_is_noticed_all_the_same
     the_start_is_process_critical_and_the_program_is_not
     what_no_collection_frees_is_domain_critical
     the_host_hears_once_that_the_runtime_has_started
@@ -56,5 +57,7 @@ binding_tests(sections test_bind_sections
     a_value_that_comes_again_is_a_new_section
     a_commit_waits_for_room_that_another_section_makes
     threads_that_commit_the_same_pages_charge_them_once
+    a_section_is_charged_in_whole_pages
+    a_view_that_cannot_be_unmapped_keeps_its_section
     the_last_thread_passes_over_the_locks_of_the_dead
 )

@@ -9,6 +9,7 @@ binding_tests(on_load test_bind_on_load
     what_is_being_made_can_be_withdrawn
     a_runtime_that_is_loaded_is_bound_at_once
     a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow
+    a_manager_that_missed_its_runtime_is_given_back
 )
 
 # A host that leaves it to hostfxr to load a runtime; 2.0 has no hostfxr_main_startupinfo.

@@ -155,12 +155,24 @@ static void a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow(void 
     EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"PSAPI.DLL"), S_OK);
     assert_non_null(LoadLibraryW(L"psapi.dll"));
     EXPECT_HR(binding().Result, hr_of_win32(ERROR_BAD_EXE_FORMAT));
-    EXPECT_REF(manager, 1);
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"coreclr"), S_OK);
     assert_non_null(coreclr_load());
     EXPECT_HR(binding().Result, S_OK);
     assert_int_equal(coreclr_start(), S_OK);
     assert_int_equal(coreclr_run_program(), 3);
+}
+
+/* Not under the loader's lock, but with the next call. */
+static void a_manager_that_missed_its_runtime_is_given_back(void **state)
+{
+    IHostMemoryManager *manager = create_manager();
+    (void)state;
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"psapi"), S_OK);
+    assert_non_null(LoadLibraryW(L"psapi.dll"));
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
+    EXPECT_HR(binding().Result, hr_of_win32(ERROR_BAD_EXE_FORMAT));
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
 }
 
 int main(int argc, char **argv)
@@ -172,6 +184,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_being_made_can_be_withdrawn),
         cmocka_unit_test(a_runtime_that_is_loaded_is_bound_at_once),
         cmocka_unit_test(a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow),
+        cmocka_unit_test(a_manager_that_missed_its_runtime_is_given_back),
     };
     return coreclr_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

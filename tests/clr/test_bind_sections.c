@@ -325,6 +325,40 @@ static void threads_that_commit_the_same_pages_charge_them_once(void **state)
     }
 }
 
+static void a_section_is_charged_in_whole_pages(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    for (int round = 0; round < 3; round++) {
+        HANDLE other = new_section(MIB + 1, 0), section = new_section(100, 0);
+        assert_int_equal(foreign_commit(manager), MIB + 2 * PAGE);
+        close_section(section);
+        assert_int_equal(foreign_commit(manager), MIB + PAGE);
+        close_section(other);
+        assert_int_equal(foreign_commit(manager), 0);
+    }
+}
+
+/* With a flag that there is not. */
+static void a_view_that_cannot_be_unmapped_keeps_its_section(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    __typeof__(BOOL WINAPI(void *, ULONG)) *unmap = (__typeof__(unmap))(void (*)(void))FUNCTION(
+        GetProcAddress)(GetModuleHandleW(L"kernelbase.dll"), "UnmapViewOfFileEx");
+    HANDLE section = new_section(MIB, 0);
+    BYTE *view = new_view(section);
+    close_section(section);
+    if (!unmap) {
+        print_message("this system has no UnmapViewOfFileEx\n");
+    } else {
+        assert_false(unmap(view + 64 * MIB, 0)); /* of no view at all */
+        if (!unmap(view, 0x80)) {
+            assert_int_equal(foreign_commit(manager), MIB);
+            assert_true(unmap(view, 0));
+        }
+        assert_int_equal(foreign_commit(manager), 0);
+    }
+}
+
 /* ---- The end of the process ---- */
 
 static volatile LONG at_work;
@@ -380,6 +414,8 @@ int main(int argc, char **argv)
         WITH(bind_hostmem, a_value_that_comes_again_is_a_new_section),
         WITH(bind_patient_manager, a_commit_waits_for_room_that_another_section_makes),
         WITH(bind_hostmem, threads_that_commit_the_same_pages_charge_them_once),
+        WITH(bind_hostmem, a_section_is_charged_in_whole_pages),
+        WITH(bind_hostmem, a_view_that_cannot_be_unmapped_keeps_its_section),
         WITH(bind_hostmem, the_last_thread_passes_over_the_locks_of_the_dead),
     };
     return coreclr_test_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
