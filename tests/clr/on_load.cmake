@@ -1,11 +1,12 @@
 # Runtimes that are bound when somebody loads them. One binding per process.
-add_executable(test_bind_on_load test_bind_on_load.c coreclr.c)
+add_executable(test_bind_on_load test_bind_on_load.c coreclr.c recording_manager.c)
 target_link_libraries(test_bind_on_load PRIVATE hostmem_build contract hostmem::hostmem)
 
 binding_tests(on_load test_bind_on_load
     bad_arguments_are_refused
     a_runtime_is_bound_before_it_runs
     what_is_withdrawn_does_not_happen
+    low_memory_ends_with_the_binding_that_heard_of_it
     what_is_being_made_can_be_withdrawn
     a_runtime_that_is_loaded_is_bound_at_once
     a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow

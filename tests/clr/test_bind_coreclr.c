@@ -269,8 +269,16 @@ static void heap_blocks_of_others_and_other_heaps_go_to_the_system(void **state)
     assert_non_null(block);
     assert_int_equal(block[99], 7);
     assert_int_equal(HeapSize(heap, 0, block), 1000);
+    SetLastError(MARKER);
+    assert_true(FUNCTION(HeapValidate)(heap, 0, block));
     assert_true(FUNCTION(HeapFree)(heap, 0, block));
+    assert_int_equal(GetLastError(), MARKER);
     assert_int_equal(statistics_of(manager).ForeignFree, 1);
+    void *pages = VirtualAlloc(NULL, 0x10000, MEM_RESERVE, PAGE_NOACCESS);
+    assert_non_null(pages);
+    SetLastError(MARKER);
+    assert_true(FUNCTION(VirtualFree)(pages, 0, MEM_RELEASE));
+    assert_int_equal(GetLastError(), MARKER);
 
     HANDLE other = HeapCreate(0, 0, 0);
     block = FUNCTION(HeapAlloc)(other, 0, 100);

@@ -6,6 +6,7 @@
  */
 #include "clr/coreclr.h"
 #include "clr/imports.h"
+#include "clr/recording_manager.h"
 #include "contract/contract.h"
 
 #include <string.h>
@@ -100,6 +101,27 @@ static void what_is_withdrawn_does_not_happen(void **state)
     assert_int_equal(IHostMemoryManager_Release(manager), 0); /* nobody else has it */
 }
 
+/* What the manager of a binding that came to nothing has said is not said of the next one. */
+static void low_memory_ends_with_the_binding_that_heard_of_it(void **state)
+{
+    static struct imports imports;
+    (void)state;
+    IHostMemoryManager *first = recording_manager();
+    EXPECT_HR(HostMemBindRuntimeOnLoad(first, NULL), S_OK);
+    EXPECT_HR(ICLRMemoryNotificationCallback_OnMemoryNotification(recording.callback,
+                                                                  eMemoryAvailableLow),
+              S_OK);
+    EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(create_manager(), NULL), S_OK);
+    imports_read(coreclr_load(), &imports);
+    __typeof__(&CreateMemoryResourceNotification) create =
+        (__typeof__(create))(UINT_PTR)imports_find(&imports, "CreateMemoryResourceNotification");
+    HANDLE low = create(LowMemoryResourceNotification);
+    assert_non_null(low);
+    assert_int_equal(WaitForSingleObject(low, 0), WAIT_TIMEOUT);
+    assert_true(CloseHandle(low));
+}
+
 static volatile LONG withdrawn, enough;
 
 static DWORD WINAPI withdraw_until_enough(void *unused)
@@ -181,6 +203,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_arguments_are_refused),
         cmocka_unit_test(a_runtime_is_bound_before_it_runs),
         cmocka_unit_test(what_is_withdrawn_does_not_happen),
+        cmocka_unit_test(low_memory_ends_with_the_binding_that_heard_of_it),
         cmocka_unit_test(what_is_being_made_can_be_withdrawn),
         cmocka_unit_test(a_runtime_that_is_loaded_is_bound_at_once),
         cmocka_unit_test(a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow),
