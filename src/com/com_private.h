@@ -12,12 +12,12 @@
 #include <corerror.h>
 
 #include "com/pressure.h"
-#include "core/cushion.h"
-#include "core/fault_plan.h"
-#include "core/memory_load.h"
-#include "core/site_table.h"
-#include "core/view_list.h"
-#include "core/virtual_memory.h"
+#include "core/limits/cushion.h"
+#include "core/limits/fault_plan.h"
+#include "core/limits/memory_load.h"
+#include "core/heap/site_table.h"
+#include "core/pages/view_list.h"
+#include "core/pages/virtual_memory.h"
 
 /* The fields of HOSTMEM_CALLS, in their order. */
 enum method {

@@ -26,8 +26,8 @@
  */
 #include "com/com_private.h"
 
-#include "core/block_cache.h"
-#include "core/heap_block.h"
+#include "core/heap/block_cache.h"
+#include "core/heap/heap_block.h"
 
 #include <stdio.h>
 

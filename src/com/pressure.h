@@ -35,7 +35,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "core/budget.h"
+#include "core/limits/budget.h"
 #include "os/os.h"
 #include "os/os_lock.h"
 

@@ -7,7 +7,7 @@
  */
 #include "bench.h"
 
-#include "core/virtual_memory.h"
+#include "core/pages/virtual_memory.h"
 #include "support/random.h"
 
 #include <string.h>

@@ -5,9 +5,9 @@
  */
 #include "input.h"
 
-#include "core/block_map.h"
-#include "core/page_set.h"
-#include "core/slot_map.h"
+#include "core/heap/block_map.h"
+#include "core/pages/page_set.h"
+#include "core/pages/slot_map.h"
 #include "support/fake_os.h"
 #include "support/sizes.h"
 

@@ -10,7 +10,7 @@
 #include "support/sizes.h"
 #include "support/stress.h"
 
-#include "core/budget.h"
+#include "core/limits/budget.h"
 
 #define THREADS 16
 #define HELD 8

@@ -11,7 +11,7 @@
 #include "support/sizes.h"
 #include "support/stress.h"
 
-#include "core/region_table.h"
+#include "core/pages/region_table.h"
 
 #define THREADS 4
 #define FIRST ((uintptr_t)0x10000000)

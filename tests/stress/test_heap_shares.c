@@ -10,8 +10,8 @@
 #include "support/sizes.h"
 #include "support/stress.h"
 
-#include "core/block_cache.h"
-#include "core/budget.h"
+#include "core/heap/block_cache.h"
+#include "core/limits/budget.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,9 +8,9 @@
 #include "support/sizes.h"
 #include "support/stress.h"
 
-#include "core/cushion.h"
-#include "core/site_table.h"
-#include "core/view_list.h"
+#include "core/limits/cushion.h"
+#include "core/heap/site_table.h"
+#include "core/pages/view_list.h"
 
 #include <string.h>
 

@@ -9,8 +9,8 @@
 #include "support/sizes.h"
 #include "support/stress.h"
 
-#include "core/block_map.h"
-#include "core/virtual_memory.h"
+#include "core/heap/block_map.h"
+#include "core/pages/virtual_memory.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  */
 #include "support/twin_operations.h"
 
-#include "core/virtual_memory.h"
+#include "core/pages/virtual_memory.h"
 #include "support/fake_os.h"
 #include "support/sizes.h"
 

@@ -6,7 +6,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
-#include "core/block_cache.h"
+#include "core/heap/block_cache.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
-#include "core/block_map.h"
+#include "core/heap/block_map.h"
 
 #define BLOCK ((uintptr_t)BLOCK_ALIGNMENT)
 #define BASE ((uintptr_t)0x40100000) /* not the start of anything but a leaf */

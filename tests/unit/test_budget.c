@@ -5,7 +5,7 @@
  */
 #include "support/unit.h"
 
-#include "core/budget.h"
+#include "core/limits/budget.h"
 
 #define L (64 * MIB)
 #define E (8 * MIB)

@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/cushion.h"
+#include "core/limits/cushion.h"
 
 static struct fake_os fake;
 static struct cushion cushion;

@@ -5,7 +5,7 @@
  */
 #include "support/unit.h"
 
-#include "core/fault_plan.h"
+#include "core/limits/fault_plan.h"
 
 #define TASK (1u << BUDGET_TASK)
 #define APP_DOMAIN (1u << BUDGET_APP_DOMAIN)

@@ -6,7 +6,7 @@
  */
 #include "support/unit.h"
 
-#include "core/heap_block.h"
+#include "core/heap/heap_block.h"
 
 #include <stdlib.h>
 

@@ -7,7 +7,7 @@
 #include "support/thread.h"
 #include "support/unit.h"
 
-#include "core/budget.h"
+#include "core/limits/budget.h"
 
 #define L (8 * MIB)
 #define E (1 * MIB)

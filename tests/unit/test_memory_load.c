@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/memory_load.h"
+#include "core/limits/memory_load.h"
 
 #define MEGA ((uint64_t)1 << 20)
 

@@ -7,7 +7,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
-#include "core/page_set.h"
+#include "core/pages/page_set.h"
 
 #include <string.h>
 

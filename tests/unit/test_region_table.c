@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/region_table.h"
+#include "core/pages/region_table.h"
 
 #define BASE ((uintptr_t)0x10000000)
 

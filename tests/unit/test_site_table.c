@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/site_table.h"
+#include "core/heap/site_table.h"
 
 #include <string.h>
 

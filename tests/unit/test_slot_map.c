@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/slot_map.h"
+#include "core/pages/slot_map.h"
 
 struct fixture {
     struct fake_os fake;

@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/virtual_memory.h"
+#include "core/pages/virtual_memory.h"
 
 static struct fake_os fake;
 static struct virtual_memory memory;

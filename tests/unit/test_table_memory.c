@@ -6,7 +6,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/table_memory.h"
+#include "core/pages/table_memory.h"
 
 #include <string.h>
 #ifdef _WIN32

@@ -4,7 +4,7 @@
  */
 #include "support/unit.h"
 
-#include "core/usage.h"
+#include "core/limits/usage.h"
 
 static void current_is_what_was_added_less_what_was_taken_off(void **state)
 {

@@ -7,7 +7,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
-#include "core/view_list.h"
+#include "core/pages/view_list.h"
 
 #define CAPACITY ((size_t)65536)
 

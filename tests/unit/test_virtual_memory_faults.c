@@ -8,7 +8,7 @@
 #include "support/fake_os.h"
 #include "support/unit.h"
 
-#include "core/virtual_memory.h"
+#include "core/pages/virtual_memory.h"
 
 #define BASE ((uintptr_t)0x10000000)
 #define FRONTIER ((uintptr_t)GIB)

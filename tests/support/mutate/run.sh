@@ -26,7 +26,7 @@ while [[ ${1-} == --* ]]; do
     esac
     shift
 done
-[[ $# -gt 0 ]] || set -- src/core/*.[ch]
+[[ $# -gt 0 ]] || set -- src/core/*/*.[ch]
 
 # A copy that has the sources of today, and the build folders of last time.
 mkdir -p "$tree"

@@ -4,7 +4,7 @@
  * it, and a part comes back by a compare-and-exchange of 0. Acquire and release there, because a
  * reservation goes from one thread to another with them; all else is numbers, and relaxed.
  */
-#include "core/cushion.h"
+#include "core/limits/cushion.h"
 
 /* 0: there is no room at `address`; an address of 0 is anywhere. */
 static uintptr_t reserve(const struct os *os, uintptr_t address, size_t size)

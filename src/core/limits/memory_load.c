@@ -2,7 +2,7 @@
  *
  * See memory_load.h.
  */
-#include "core/memory_load.h"
+#include "core/limits/memory_load.h"
 
 /* Rounded down, so that 100 means that nothing is left. */
 static uint32_t percent_of(struct memory_bound bound)

@@ -19,7 +19,7 @@
 #ifndef HOSTMEM_CORE_FAULT_PLAN_H
 #define HOSTMEM_CORE_FAULT_PLAN_H
 
-#include "core/budget.h"
+#include "core/limits/budget.h"
 
 enum fault_kind {
     FAULT_PAGES,

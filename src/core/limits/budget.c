@@ -3,7 +3,7 @@
  * See budget.h and heap_share.h. Everything is relaxed, for the numbers guard no other memory, but
  * the end of a share's credit: whoever finds it gone must find it given back.
  */
-#include "core/budget.h"
+#include "core/limits/budget.h"
 
 #define BORROWED (CREDIT_MOST / 8) /* bytes: what a share without credit gets at least */
 

@@ -2,7 +2,7 @@
  *
  * See block_cache.h.
  */
-#include "core/block_cache.h"
+#include "core/heap/block_cache.h"
 
 /* Take the oldest of a set out. */
 static void *evict(struct block_cache *cache, struct block_set *set)

@@ -2,7 +2,7 @@
  *
  * See site_table.h.
  */
-#include "core/site_table.h"
+#include "core/heap/site_table.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * reader finds them zeroed. The bytes themselves order the memory of the blocks too: the remover of a
  * block acquires what its allocator released.
  */
-#include "core/block_map.h"
+#include "core/heap/block_map.h"
 
 #define LEAF_SHIFT 20 /* 1 MiB */
 #define NODE_SHIFT (sizeof(void *) == 8 ? 9 : 10)

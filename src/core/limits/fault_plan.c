@@ -2,7 +2,7 @@
  *
  * See fault_plan.h.
  */
-#include "core/fault_plan.h"
+#include "core/limits/fault_plan.h"
 
 static uint64_t load(const _Atomic uint64_t *value)
 {

@@ -10,7 +10,7 @@
 #ifndef HOSTMEM_CORE_VIEW_LIST_H
 #define HOSTMEM_CORE_VIEW_LIST_H
 
-#include "core/table_memory.h"
+#include "core/pages/table_memory.h"
 #include "os/os_lock.h"
 
 struct view {

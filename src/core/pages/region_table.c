@@ -31,7 +31,7 @@
  * tests/model/slot_map.pml is this file and slot_map.c as a model: all interleavings are walked
  * through, and each of the orders above is shown to be needed.
  */
-#include "core/region_table.h"
+#include "core/pages/region_table.h"
 
 #include <assert.h>
 

@@ -23,8 +23,8 @@
 #ifndef HOSTMEM_CORE_VIRTUAL_MEMORY_H
 #define HOSTMEM_CORE_VIRTUAL_MEMORY_H
 
-#include "core/budget.h"
-#include "core/region_table.h"
+#include "core/limits/budget.h"
+#include "core/pages/region_table.h"
 
 struct virtual_memory {
     const struct os *os;

@@ -23,8 +23,8 @@
 #ifndef HOSTMEM_CORE_BUDGET_H
 #define HOSTMEM_CORE_BUDGET_H
 
-#include "core/heap_share.h"
-#include "core/usage.h"
+#include "core/heap/heap_share.h"
+#include "core/limits/usage.h"
 #include "os/os.h"
 
 #define BUDGET_UNLIMITED SIZE_MAX

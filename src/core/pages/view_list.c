@@ -2,7 +2,7 @@
  *
  * See view_list.h.
  */
-#include "core/view_list.h"
+#include "core/pages/view_list.h"
 
 #include <string.h>
 

@@ -25,7 +25,7 @@
 #ifndef HOSTMEM_CORE_BLOCK_MAP_H
 #define HOSTMEM_CORE_BLOCK_MAP_H
 
-#include "core/table_memory.h"
+#include "core/pages/table_memory.h"
 
 /* Blocks start on multiples of this: two pointers, as the OS heap has it. */
 #define BLOCK_ALIGNMENT (2 * sizeof(void *))

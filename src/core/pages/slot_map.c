@@ -18,7 +18,7 @@
  * A word's mark for its leaf is set with release after the OS has committed it as zeros, and stays
  * until the map is destroyed, so a reader that saw the mark may always read the leaf.
  */
-#include "core/slot_map.h"
+#include "core/pages/slot_map.h"
 
 /* Address bits that a root may span: the root of a 57-bit machine would be 1.5 GiB. */
 #define MAX_ADDRESS_BITS 48

@@ -4,7 +4,7 @@
  * to the runs is computed in a copy with room for one more (a mark adds one run at most, a clear
  * splits one at most): if it fits, the copy is what apply stores.
  */
-#include "core/page_set.h"
+#include "core/pages/page_set.h"
 
 #include <string.h>
 

@@ -18,9 +18,9 @@
 #ifndef HOSTMEM_CORE_REGION_TABLE_H
 #define HOSTMEM_CORE_REGION_TABLE_H
 
-#include "core/page_set.h"
-#include "core/slot_map.h"
-#include "core/table_memory.h"
+#include "core/pages/page_set.h"
+#include "core/pages/slot_map.h"
+#include "core/pages/table_memory.h"
 #include "os/os_lock.h"
 
 struct region;

@@ -19,7 +19,7 @@
 #ifndef HOSTMEM_CORE_SLOT_MAP_H
 #define HOSTMEM_CORE_SLOT_MAP_H
 
-#include "core/table_memory.h"
+#include "core/pages/table_memory.h"
 
 #define SLOT_SHIFT 16 /* 64 KiB, the allocation granularity of Windows */
 #define LEAF_SHIFT 30 /* 1 GiB, what one root entry stands for */

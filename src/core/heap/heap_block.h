@@ -17,7 +17,7 @@
 #ifndef HOSTMEM_CORE_HEAP_BLOCK_H
 #define HOSTMEM_CORE_HEAP_BLOCK_H
 
-#include "core/block_map.h"
+#include "core/heap/block_map.h"
 
 #include <string.h>
 

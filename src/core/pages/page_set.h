@@ -18,7 +18,7 @@
 #ifndef HOSTMEM_CORE_PAGE_SET_H
 #define HOSTMEM_CORE_PAGE_SET_H
 
-#include "core/table_memory.h"
+#include "core/pages/table_memory.h"
 
 #define PAGE_SET_RUNS 3
 #define PAGE_SET_INLINE_PAGES (PAGE_SET_RUNS * sizeof(struct page_run) * 8)

@@ -13,7 +13,7 @@
 #ifndef HOSTMEM_CORE_MEMORY_LOAD_H
 #define HOSTMEM_CORE_MEMORY_LOAD_H
 
-#include "core/budget.h"
+#include "core/limits/budget.h"
 #include "os/os.h"
 
 struct memory_load {

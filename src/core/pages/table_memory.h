@@ -9,7 +9,7 @@
 #ifndef HOSTMEM_CORE_TABLE_MEMORY_H
 #define HOSTMEM_CORE_TABLE_MEMORY_H
 
-#include "core/usage.h"
+#include "core/limits/usage.h"
 #include "os/os.h"
 
 struct table_memory {

@@ -3,7 +3,7 @@
  * The way of one request, from arguments to table, count and OS. See virtual_memory.h for the
  * rules, region_table.c for why a region is withdrawn before the OS releases it.
  */
-#include "core/virtual_memory.h"
+#include "core/pages/virtual_memory.h"
 
 os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os)
 {
