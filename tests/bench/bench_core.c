@@ -193,8 +193,12 @@ static struct page_set set;
 static void change(struct page_set *of, size_t pages, size_t page, bool mark)
 {
     struct page_change change;
-    require(page_set_prepare(of, pages, page, page + 1, mark, &memory, &change));
-    page_set_apply(of, pages, &change, &memory);
+    if (mark) {
+        require(page_set_prepare_mark(of, pages, page, page + 1, &table.pool, &change));
+    } else {
+        page_set_prepare_clear(of, pages, page, page + 1, &change);
+    }
+    page_set_apply(of, pages, &change, &table.pool);
 }
 
 static void mark(size_t page)
@@ -244,7 +248,7 @@ static void measure_scattered(void)
     struct random random = {2};
     size_t before = usage_current(&memory.committed);
     struct page_set large;
-    page_set_init(&large, pages, false);
+    page_set_init(&large, pages, false, &table.pool);
     for (size_t i = 0; i < scattered; i++) {
         change(&large, pages, random_below(&random, pages), true);
     }
@@ -253,7 +257,7 @@ static void measure_scattered(void)
                       "MiB");
     bench_print_value("tables per committed MiB there", 1,
                       (double)bytes / ((double)large.committed * PAGE / (1 << 20)), "bytes");
-    page_set_dispose(&large, pages, &memory);
+    page_set_dispose(&large, pages, &table.pool);
 }
 
 int main(int argc, char **argv)
@@ -269,11 +273,11 @@ int main(int argc, char **argv)
     measure_lookups(1000);
     measure_lookups(65536);
     measure_lookups((size_t)1 << 20);
-    page_set_init(&set, SET_PAGES, false);
+    page_set_init(&set, SET_PAGES, false, &table.pool);
     bench_print_value("page set, growing, mark+clear", 1, median(grow_and_shrink, MARKS), "ns");
     bench_print_value("page set, random pages, mark+clear", 1, median(random_pages, MARKS), "ns");
     bench_print_value("page set, every second, mark+clear", 1, median(every_second, MARKS), "ns");
-    page_set_dispose(&set, SET_PAGES, &memory);
+    page_set_dispose(&set, SET_PAGES, &table.pool);
     measure_scattered();
     region_table_destroy(&table);
     bench_close();

@@ -24,8 +24,9 @@ static void fail_sometimes(void)
 
 /* ---- page set ---- */
 
-#define MAX_PAGES 1000
+#define MAX_PAGES 3000 /* a root and three leaves */
 
+static struct page_pool pool;
 static struct page_set set;
 static bool pages[MAX_PAGES];
 
@@ -53,23 +54,36 @@ static void fuzz_page_set(void)
     size_t count = 1 + input_below(MAX_PAGES);
     bool all = input_below(2) != 0;
     memset(pages, all, sizeof(pages));
-    page_set_init(&set, count, all);
+    fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+    REQUIRE(page_pool_create(&pool, &memory) == OS_OK);
+    REQUIRE(page_set_init(&set, count, all, &pool));
     while (input_left > 0) {
         bool value = input_below(2) != 0;
         size_t first = input_below(count), end = first + 1 + input_below(count - first), known = 0;
         for (size_t i = first; i < end; i++) {
             known += pages[i];
         }
-        REQUIRE(page_set_count(&set, first, end) == known);
-        fail_sometimes();
+        REQUIRE(page_set_count(&set, count, first, end) == known);
+        bool apply = input_below(8) != 0;
         struct page_change change;
-        if (page_set_prepare(&set, count, first, end, value, &memory, &change)) {
-            page_set_apply(&set, count, &change, &memory);
+        fail_sometimes();
+        if (!value) {
+            page_set_prepare_clear(&set, count, first, end, &change);
+        } else if (!page_set_prepare_mark(&set, count, first, end, &pool, &change)) {
+            compare_pages(count);
+            continue;
+        }
+        if (apply) {
+            page_set_apply(&set, count, &change, &pool);
             memset(pages + first, value, end - first);
+        } else {
+            page_set_cancel(&change, &pool);
         }
         compare_pages(count);
     }
-    page_set_dispose(&set, count, &memory);
+    page_set_dispose(&set, count, &pool);
+    REQUIRE(pool.promised == 0);
+    page_pool_destroy(&pool);
 }
 
 /* ---- block map ---- */

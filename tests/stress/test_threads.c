@@ -62,7 +62,8 @@ static void holding_verify(const struct holding *holding, struct random *random)
     }
     REQUIRE(guard.base == holding->base && guard.pages->committed == pages);
     size_t page = random_below(random, holding->page_count);
-    REQUIRE(page_set_count(guard.pages, page, page + 1) == holding->committed[page]);
+    REQUIRE(page_set_count(guard.pages, guard.page_count, page, page + 1) ==
+            holding->committed[page]);
     stress_require_sound(page_set_check(guard.pages, guard.page_count));
     region_table_unlock(&memory.regions, &guard);
     if (holding->committed[page]) { /* the memory itself: last written by whoever committed it */

@@ -147,29 +147,29 @@ static void a_withdrawn_region_is_nowhere_and_a_restored_one_is_as_before(void *
     assert_sound(region_table_check(&table, 2 * SLOT, 2 * SLOT));
 }
 
-/* More runs than fit into a set: it gets a bitmap. */
+/* More runs than fit into a set: it becomes a tree. */
 static void mark_every_second_page(const struct region_guard *guard)
 {
     struct page_change change;
     for (size_t i = 0; i < 5; i++) {
-        assert_true(page_set_prepare(guard->pages, guard->page_count, 2 * i, 2 * i + 1, true,
-                                     &memory, &change));
-        page_set_apply(guard->pages, guard->page_count, &change, &memory);
+        assert_true(page_set_prepare_mark(guard->pages, guard->page_count, 2 * i, 2 * i + 1,
+                                          &table.pool, &change));
+        page_set_apply(guard->pages, guard->page_count, &change, &table.pool);
     }
 }
 
-static void a_discarded_region_gives_its_bitmap_and_its_id_back(void **state)
+static void a_discarded_region_gives_its_nodes_and_its_id_back(void **state)
 {
     struct region_guard guard;
     (void)state;
     uint32_t id = publish(BASE, 4 * MIB, false);
     assert_true(region_table_lock(&table, BASE, &guard));
-    size_t tables = fake.table_count;
+    size_t nodes = table.pool.free_count;
     mark_every_second_page(&guard);
-    assert_int_equal(fake.table_count, tables + 1);
+    assert_int_equal(table.pool.free_count, nodes - 1);
     region_table_withdraw(&table, &guard);
     region_table_discard(&table, &guard);
-    assert_int_equal(fake.table_count, tables);
+    assert_int_equal(table.pool.free_count, nodes);
     assert_int_equal(region_table_acquire(&table), id);
     region_table_recycle(&table, id);
     publish(BASE, SLOT, false); /* the same id with another size and no committed pages */
@@ -301,6 +301,7 @@ static int set_up_large(void **state)
     return set_up_in(((uintptr_t)1 << 47) - SLOT - 1);
 }
 
+/* 16 TiB, less a page, are promised 600 MiB of nodes: that they are asked for is enough. */
 static void a_region_takes_less_than_16_TiB_of_committed_pages(void **state)
 {
     struct region_snapshot region = {.base = BASE, .size = ((size_t)PAGE_SET_MOST + 1) * PAGE};
@@ -311,8 +312,12 @@ static void a_region_takes_less_than_16_TiB_of_committed_pages(void **state)
     assert_int_equal(fake_os_calls(&fake), calls); /* no slots for it either */
     assert_nothing_at(BASE);
     region.size -= PAGE;
-    assert_int_equal(region_table_publish(&table, id, &region, true), OS_OK);
-    assert_sound(region_table_check(&table, region.size, region.size));
+    fake_os_fail(&fake, FAKE_TABLE_COMMIT, 1);
+    assert_int_equal(region_table_publish(&table, id, &region, true), OS_NOT_ENOUGH_MEMORY);
+    assert_int_equal(fake.failed_kind, FAKE_TABLE_COMMIT);
+    assert_nothing_at(BASE);
+    assert_int_equal(region_table_publish(&table, id, &region, false), OS_OK);
+    assert_sound(region_table_check(&table, region.size, 0));
     drop(BASE);
 }
 #endif
@@ -331,19 +336,19 @@ static void create_fails_cleanly_at_every_step(void **state)
         assert_int_equal(fake.table_count, tables);
         assert_int_equal(usage_current(&memory.committed), committed);
     }
-    assert_int_equal(nth, 5); /* leaves; root: reserve, commit; ids */
+    assert_int_equal(nth, 7); /* leaves; root: reserve, commit; pages: the same; ids */
     region_table_destroy(&other);
     assert_int_equal(fake.table_count, tables);
 }
 
-static void destroy_gives_back_the_bitmaps_of_regions_that_are_alive(void **state)
+static void destroy_gives_back_the_nodes_of_regions_that_are_alive(void **state)
 {
     struct region_guard guard;
     (void)state;
     publish(BASE, 4 * MIB, false);
     assert_true(region_table_lock(&table, BASE, &guard));
     mark_every_second_page(&guard);
-    assert_int_equal(guard.pages->form, PAGE_SET_HAS_BITMAP);
+    assert_int_equal(guard.pages->form, PAGE_SET_IS_TREE);
     region_table_unlock(&table, &guard); /* tear_down counts what is left */
 }
 
@@ -424,7 +429,7 @@ int main(void)
         TEST(the_tail_of_a_last_slot_is_nothing),
         TEST(all_or_no_pages_are_committed_at_publish),
         TEST(a_withdrawn_region_is_nowhere_and_a_restored_one_is_as_before),
-        TEST(a_discarded_region_gives_its_bitmap_and_its_id_back),
+        TEST(a_discarded_region_gives_its_nodes_and_its_id_back),
         TEST(ids_come_again_first_in_first_out),
         TEST(next_visits_the_regions_in_order_from_any_address),
         TEST(an_id_beyond_the_first_1024_brings_its_own_memory),
@@ -436,7 +441,7 @@ int main(void)
                                         set_up_large, tear_down),
 #endif
         TEST(create_fails_cleanly_at_every_step),
-        TEST(destroy_gives_back_the_bitmaps_of_regions_that_are_alive),
+        TEST(destroy_gives_back_the_nodes_of_regions_that_are_alive),
         TEST(check_notices_every_inconsistency),
         TEST(check_notices_a_region_that_is_not_aligned),
         TEST(check_notices_a_slot_that_outlives_its_region),

@@ -226,10 +226,33 @@ static void commit_three_runs(void)
     alloc(BASE + 40 * PAGE, 10 * PAGE, OS_MEM_COMMIT);
 }
 
-static void the_commit_that_needs_a_bitmap(void **state)
+static void a_commit_that_turns_runs_into_a_tree(void **state)
 {
     (void)state;
-    run((struct fault_case){commit_three_runs, commit, 3});
+    run((struct fault_case){commit_three_runs, commit, 1}); /* the nodes are there */
+}
+
+static void reserve_a_gib(void)
+{
+    alloc(BASE, GIB, OS_MEM_RESERVE);
+}
+
+static os_error commit_a_gib(uintptr_t *result)
+{
+    return call_alloc(BASE, GIB, OS_MEM_COMMIT, result);
+}
+
+static os_error reserve_and_commit_a_gib(uintptr_t *result)
+{
+    return call_alloc(BASE, GIB, OS_MEM_RESERVE | OS_MEM_COMMIT, result);
+}
+
+/* 273 nodes (265 on 32-bit systems): two blocks beside the first. */
+static void a_commit_that_needs_blocks_of_nodes(void **state)
+{
+    (void)state;
+    run((struct fault_case){reserve_a_gib, commit_a_gib, 2 * 2 + 1});
+    run((struct fault_case){NULL, reserve_and_commit_a_gib, 4 + 2 * 2}); /* two leaves */
 }
 
 static void commit_four_runs(void)
@@ -238,7 +261,7 @@ static void commit_four_runs(void)
     alloc(BASE + 60 * PAGE, 10 * PAGE, OS_MEM_COMMIT);
 }
 
-static void a_commit_into_a_bitmap(void **state)
+static void a_commit_into_a_tree(void **state)
 {
     (void)state;
     run((struct fault_case){commit_four_runs, commit, 1});
@@ -286,13 +309,13 @@ static os_error decommit(uintptr_t *result)
     return error;
 }
 
-static void the_decommit_that_needs_a_bitmap(void **state)
+static void a_decommit_that_turns_runs_into_a_tree(void **state)
 {
     (void)state;
-    run((struct fault_case){commit_three_runs, decommit, 3});
+    run((struct fault_case){commit_three_runs, decommit, 1}); /* never for lack of memory */
 }
 
-static void a_decommit_from_a_bitmap(void **state)
+static void a_decommit_from_a_tree(void **state)
 {
     (void)state;
     run((struct fault_case){commit_four_runs, decommit, 1});
@@ -368,7 +391,7 @@ static void create_leaves_nothing_behind_when_it_fails(void **state)
         assert_int_equal(fake.table_count, 0);
         assert_int_equal(usage_current(&memory.table_memory.committed), 0);
     }
-    assert_int_equal(nth - 1, 4);
+    assert_int_equal(nth - 1, 6);
     end();
 }
 
@@ -396,13 +419,14 @@ int main(void)
         cmocka_unit_test(the_reserve_that_needs_more_ids),
         cmocka_unit_test(a_commit_without_an_address),
         cmocka_unit_test(a_commit_into_an_empty_region),
-        cmocka_unit_test(the_commit_that_needs_a_bitmap),
-        cmocka_unit_test(a_commit_into_a_bitmap),
+        cmocka_unit_test(a_commit_that_turns_runs_into_a_tree),
+        cmocka_unit_test(a_commit_that_needs_blocks_of_nodes),
+        cmocka_unit_test(a_commit_into_a_tree),
         cmocka_unit_test(a_commit_of_what_is_committed),
         cmocka_unit_test(a_commit_into_a_foreign_view),
         cmocka_unit_test(a_reset),
-        cmocka_unit_test(the_decommit_that_needs_a_bitmap),
-        cmocka_unit_test(a_decommit_from_a_bitmap),
+        cmocka_unit_test(a_decommit_that_turns_runs_into_a_tree),
+        cmocka_unit_test(a_decommit_from_a_tree),
         cmocka_unit_test(a_decommit_of_the_whole_region),
         cmocka_unit_test(a_release),
         cmocka_unit_test(a_region_whose_release_failed_is_as_usable_as_before),

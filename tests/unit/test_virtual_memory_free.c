@@ -49,6 +49,51 @@ static void a_decommit_that_leaves_its_region_fails_as_a_whole(void **state)
     assert_counts(2 * SLOT, 2 * SLOT);
 }
 
+/* From now on the system has nothing for the tables. */
+static struct fake_plan nothing_left = {.one_in = {
+                                            [FAKE_TABLE_RESERVE] = 1,
+                                            [FAKE_TABLE_COMMIT] = 1,
+                                        }};
+
+#define SIZE_OF_REGION (sizeof(void *) == 8 ? GIB * 256 : GIB + 64 * MIB)
+
+static void a_decommit_in_the_middle_needs_no_memory(void **state)
+{
+    (void)state;
+    size_t before = fake_os_table_committed(&fake);
+    uintptr_t base = alloc(0, SIZE_OF_REGION, OS_MEM_RESERVE);
+    alloc(base, GIB, OS_MEM_COMMIT);
+    fake_os_follow(&fake, &nothing_left);
+    for (size_t i = 1; i <= 10; i++) { /* 32 MiB each; the third brings a fourth run */
+        decommit(base + i * 64 * MIB, 32 * MIB);
+        assert_counts(SIZE_OF_REGION, GIB - i * 32 * MIB);
+    }
+    release(base);
+    fake_os_follow(&fake, NULL);
+    assert_counts(0, 0);
+    assert_in_range(fake_os_table_committed(&fake) - before, 0, 256 * KIB);
+}
+
+/* One run falls into as many as it can, and those go one by one. */
+static void every_second_page_can_be_given_back_without_memory(void **state)
+{
+    const size_t size = 64 * MIB;
+    (void)state;
+    uintptr_t base = alloc(0, size, OS_MEM_RESERVE);
+    size_t before = fake_os_table_committed(&fake);
+    alloc(base, size, OS_MEM_COMMIT);
+    fake_os_follow(&fake, &nothing_left);
+    for (size_t first = 0; first < 2; first++) {
+        for (size_t at = first * PAGE; at < size; at += 2 * PAGE) {
+            decommit(base + at, PAGE);
+        }
+        assert_counts(size, (1 - first) * size / 2);
+    }
+    fake_os_follow(&fake, NULL);
+    assert_int_equal(fake_os_table_committed(&fake), before);
+    assert_int_equal(usage_current(&memory.table_memory.committed), before);
+}
+
 /* ---- release ---- */
 
 static void a_release_takes_off_the_remaining_commit_and_the_reservation(void **state) /* trap 9 */
@@ -171,6 +216,8 @@ int main(void)
         TEST(a_decommit_takes_off_what_was_committed_and_no_more),
         TEST(a_decommit_of_size_0_at_the_base_takes_the_whole_region),
         TEST(a_decommit_that_leaves_its_region_fails_as_a_whole),
+        TEST(a_decommit_in_the_middle_needs_no_memory),
+        TEST(every_second_page_can_be_given_back_without_memory),
         TEST(a_release_takes_off_the_remaining_commit_and_the_reservation),
         TEST(release_twice_fails_and_leaves_the_neighbours_untouched),
         TEST(a_release_inside_a_region_is_refused_without_the_os),

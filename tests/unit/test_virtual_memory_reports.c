@@ -47,13 +47,13 @@ static void the_tables_are_counted_apart_and_never_in_the_regions(void **state) 
     (void)state;
     size_t before = usage_current(&memory.table_memory.committed);
     assert_int_equal(before, fake_os_table_committed(&fake));
-    uintptr_t base = alloc(0, 600 * PAGE, OS_MEM_RESERVE);
+    uintptr_t base = alloc(0, GIB, OS_MEM_RESERVE);
     for (size_t i = 0; i < 4; i++) {
-        alloc(base + 2 * i * PAGE, PAGE, OS_MEM_COMMIT);
+        alloc(base + 200 * i * MIB, 100 * MIB, OS_MEM_COMMIT);
     }
     assert_true(usage_current(&memory.table_memory.committed) > before);
     assert_int_equal(usage_current(&memory.table_memory.committed), fake_os_table_committed(&fake));
-    assert_counts(600 * PAGE, 4 * PAGE);
+    assert_counts(GIB, 400 * MIB);
     assert_int_equal(fake.calls[FAKE_VIRTUAL_ALLOC], 5);
     assert_int_equal(memory.regions.used_count, 2); /* id 0 and the one region */
 }

@@ -1,69 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two forms, runs and bits, behind one interface; see page_set.h for when which is used. A change
- * to the runs is computed in a copy with room for one more (a mark adds one run at most, a clear
- * splits one at most): if it fits, the copy is what apply stores.
+ * Three forms, runs, bits and a tree, behind one interface; see page_set.h for when which is used. A
+ * change to the runs is computed in a copy with room for one more (a mark adds one run at most, a
+ * clear splits one at most): if it fits, the copy is what apply stores.
  */
 #include "core/pages/page_set.h"
+
+#include "core/pages/page_tree.h"
 
 #include <string.h>
 
 _Static_assert(sizeof(struct page_set) == 32, "half a cache line");
-
-/* ---- bits ---- */
-
-/* The bits of word `index` that lie in [first, end), which touches that word. */
-static uint64_t word_mask(size_t index, size_t first, size_t end)
-{
-    uint64_t mask = ~(uint64_t)0;
-    if (index == first / 64) {
-        mask &= ~(uint64_t)0 << (first % 64);
-    }
-    if (index == (end - 1) / 64) {
-        mask &= ~(uint64_t)0 >> (63 - (end - 1) % 64);
-    }
-    return mask;
-}
-
-static size_t bits_count(const uint64_t *bits, size_t first, size_t end)
-{
-    size_t count = 0;
-    if (first >= end) {
-        return 0;
-    }
-    for (size_t i = first / 64; i <= (end - 1) / 64; i++) {
-        count += (size_t)__builtin_popcountll(bits[i] & word_mask(i, first, end));
-    }
-    return count;
-}
-
-static void bits_mark(uint64_t *bits, size_t first, size_t end)
-{
-    for (size_t i = first / 64; first < end && i <= (end - 1) / 64; i++) {
-        bits[i] |= word_mask(i, first, end);
-    }
-}
-
-static void bits_clear(uint64_t *bits, size_t first, size_t end)
-{
-    for (size_t i = first / 64; first < end && i <= (end - 1) / 64; i++) {
-        bits[i] &= ~word_mask(i, first, end);
-    }
-}
-
-/* The first page at or after `from` whose bit is `value`; `pages` when there is none. */
-static size_t bits_find(const uint64_t *bits, size_t from, size_t pages, bool value)
-{
-    while (from < pages) {
-        uint64_t word = (value ? bits[from / 64] : ~bits[from / 64]) >> (from % 64);
-        if (word != 0) {
-            size_t found = from + (size_t)__builtin_ctzll(word);
-            return found < pages ? found : pages;
-        }
-        from = (from / 64 + 1) * 64;
-    }
-    return pages;
-}
 
 /* ---- runs ---- */
 
@@ -101,62 +48,57 @@ static size_t change_runs(const struct page_set *set, struct page_change *change
     return placed ? count : append_run(change->runs, count, first, end);
 }
 
+/* How many nodes a tree of these runs has. */
+static size_t nodes_for(const struct page_run *runs, size_t pages)
+{
+    unsigned level = page_tree_level(pages);
+    size_t nodes = 0;
+    for (size_t i = 0; i < PAGE_SET_RUNS && runs[i].end != 0; i++) {
+        nodes += page_tree_missing(NULL, level, runs[i].first, runs[i].end);
+        nodes -= i > 0 ? page_tree_shared(level, runs[i - 1].end - 1, runs[i].first) : 0;
+    }
+    return nodes;
+}
+
 /* ---- the set ---- */
 
-static size_t bitmap_bytes(size_t pages, const struct table_memory *memory)
-{
-    size_t page = memory->os->page_size;
-    return ((pages + 7) / 8 + page - 1) & ~(page - 1);
-}
-
-/* NULL: the runs count. */
-static uint64_t *bits_of(const struct page_set *set)
-{
-    switch (set->form) {
-    case PAGE_SET_IS_BITS:
-        return (uint64_t *)(uintptr_t)set->inline_bits;
-    case PAGE_SET_HAS_BITMAP:
-        return set->bitmap;
-    default:
-        return NULL;
-    }
-}
-
-bool page_set_init(struct page_set *set, size_t pages, bool all)
+static void make_empty(struct page_set *set, size_t pages)
 {
     memset(set, 0, sizeof(*set));
-    if (pages <= PAGE_SET_INLINE_PAGES) {
-        set->form = PAGE_SET_IS_BITS;
-    }
+    set->form = pages <= PAGE_SET_INLINE_PAGES ? PAGE_SET_IS_BITS : PAGE_SET_KEEPS_RUNS;
+}
+
+bool page_set_init(struct page_set *set, size_t pages, bool all, struct page_pool *pool)
+{
+    struct page_change change;
+    make_empty(set, pages);
     if (!all) {
         return true;
     }
-    if (pages > PAGE_SET_MOST) {
+    if (!page_set_prepare_mark(set, pages, 0, pages, pool, &change)) {
         return false;
     }
-    if (set->form == PAGE_SET_IS_BITS) {
-        bits_mark(set->inline_bits, 0, pages);
-    } else {
-        set->runs[0].end = (uint32_t)pages;
-    }
-    set->committed = (uint32_t)pages;
+    page_set_apply(set, pages, &change, pool);
     return true;
 }
 
-void page_set_dispose(struct page_set *set, size_t pages, struct table_memory *memory)
+void page_set_dispose(struct page_set *set, size_t pages, struct page_pool *pool)
 {
-    if (set->form == PAGE_SET_HAS_BITMAP) {
-        table_memory_release(memory, set->bitmap, bitmap_bytes(pages, memory));
-        set->form = PAGE_SET_KEEPS_RUNS;
+    if (set->form == PAGE_SET_IS_TREE) {
+        page_tree_clear(&set->root, page_tree_level(pages), 0, pages, pool);
     }
+    page_pool_excuse(pool, set->promised);
+    make_empty(set, pages);
 }
 
-size_t page_set_count(const struct page_set *set, size_t first, size_t end)
+size_t page_set_count(const struct page_set *set, size_t pages, size_t first, size_t end)
 {
-    const uint64_t *bits = bits_of(set);
     size_t count = 0;
-    if (bits != NULL) {
-        return bits_count(bits, first, end);
+    if (set->form == PAGE_SET_IS_BITS) {
+        return page_bits_count(set->inline_bits, first, end);
+    }
+    if (set->form == PAGE_SET_IS_TREE) {
+        return page_tree_count(set->root, page_tree_level(pages), first, end);
     }
     for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
         size_t from = set->runs[i].first > first ? set->runs[i].first : first;
@@ -166,61 +108,110 @@ size_t page_set_count(const struct page_set *set, size_t first, size_t end)
     return count;
 }
 
-bool page_set_prepare(struct page_set *set, size_t pages, size_t first, size_t end, bool mark,
-                      struct table_memory *memory, struct page_change *change)
+bool page_set_prepare_mark(const struct page_set *set, size_t pages, size_t first, size_t end,
+                           struct page_pool *pool, struct page_change *change)
 {
-    size_t count = page_set_count(set, first, end);
-    change->pages = mark ? end - first - count : count;
-    change->first = first;
-    change->end = end;
-    change->mark = mark;
-    if (mark && change->pages > PAGE_SET_MOST - set->committed) {
+    *change = (struct page_change){.first = first, .end = end, .mark = true};
+    change->pages = end - first - page_set_count(set, pages, first, end);
+    if (change->pages > PAGE_SET_MOST - set->committed) {
         return false;
     }
-    bool fits = !mark || end <= PAGE_SET_MOST;
-    if (change->pages == 0 || set->form != PAGE_SET_KEEPS_RUNS ||
-        (fits && change_runs(set, change) <= PAGE_SET_RUNS)) {
+    if (change->pages == 0 || set->form == PAGE_SET_IS_BITS) {
         return true;
     }
-    uint64_t *bits = table_memory_map(memory, bitmap_bytes(pages, memory));
-    if (bits == NULL) {
-        return false;
+    const struct page_node *root = set->form == PAGE_SET_IS_TREE ? set->root : NULL;
+    size_t missing = page_tree_missing(root, page_tree_level(pages), first, end);
+    if (set->form == PAGE_SET_KEEPS_RUNS) {
+        change->grows_tree = end > PAGE_SET_MOST || change_runs(set, change) > PAGE_SET_RUNS;
+        if (!change->grows_tree) {
+            size_t nodes = nodes_for(change->runs, pages);
+            missing = nodes > set->promised ? nodes - set->promised : 0;
+        }
     }
+    change->promised = missing;
+    return page_pool_promise(pool, missing);
+}
+
+void page_set_prepare_clear(const struct page_set *set, size_t pages, size_t first, size_t end,
+                            struct page_change *change)
+{
+    *change = (struct page_change){.first = first, .end = end, .mark = false};
+    change->pages = page_set_count(set, pages, first, end);
+    if (change->pages != 0 && set->form == PAGE_SET_KEEPS_RUNS) {
+        change->grows_tree = change_runs(set, change) > PAGE_SET_RUNS;
+    }
+}
+
+void page_set_cancel(const struct page_change *change, struct page_pool *pool)
+{
+    page_pool_excuse(pool, change->promised);
+}
+
+/* From runs to a tree of them, out of the nodes that were promised for it. */
+static void grow_tree(struct page_set *set, size_t pages, struct page_pool *pool)
+{
+    struct page_node *root = NULL;
     for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
-        bits_mark(bits, set->runs[i].first, set->runs[i].end);
+        page_tree_mark(&root, page_tree_level(pages), set->runs[i].first, set->runs[i].end, pool);
     }
-    set->form = PAGE_SET_HAS_BITMAP;
-    set->bitmap = bits;
-    return true;
+    set->promised = 0;
+    set->root = root;
+    set->form = PAGE_SET_IS_TREE;
+}
+
+static void change_tree(struct page_set *set, size_t pages, const struct page_change *change,
+                        struct page_pool *pool)
+{
+    unsigned level = page_tree_level(pages);
+    if (change->mark) {
+        size_t taken = page_tree_missing(set->root, level, change->first, change->end);
+        page_tree_mark(&set->root, level, change->first, change->end, pool);
+        page_pool_excuse(pool, change->promised - taken);
+        return;
+    }
+    page_tree_clear(&set->root, level, change->first, change->end, pool);
+    if (set->root == NULL) {
+        make_empty(set, pages);
+    }
 }
 
 void page_set_apply(struct page_set *set, size_t pages, const struct page_change *change,
-                    struct table_memory *memory)
+                    struct page_pool *pool)
 {
     if (change->pages == 0) {
         return;
     }
     uint32_t by = (uint32_t)change->pages;
     set->committed += change->mark ? by : 0 - by;
-    if (set->committed == 0) {
-        page_set_dispose(set, pages, memory);
-        page_set_init(set, pages, false);
-    } else if (set->form == PAGE_SET_KEEPS_RUNS) {
-        memcpy(set->runs, change->runs, sizeof(set->runs));
-    } else if (change->mark) {
-        bits_mark(bits_of(set), change->first, change->end);
-    } else {
-        bits_clear(bits_of(set), change->first, change->end);
+    if (set->form == PAGE_SET_IS_BITS) {
+        page_bits_set(set->inline_bits, change->first, change->end, change->mark);
+        return;
     }
+    if (set->form == PAGE_SET_KEEPS_RUNS && !change->grows_tree) {
+        size_t promised = set->promised + change->promised;
+        memcpy(set->runs, change->runs, sizeof(set->runs));
+        set->promised = (uint32_t)nodes_for(set->runs, pages);
+        page_pool_excuse(pool, promised - set->promised);
+        return;
+    }
+    if (change->grows_tree) {
+        grow_tree(set, pages, pool);
+    }
+    change_tree(set, pages, change, pool);
 }
 
 bool page_set_next_run(const struct page_set *set, size_t pages, size_t *first, size_t *end)
 {
-    const uint64_t *bits = bits_of(set);
     size_t from = *end;
-    if (bits != NULL) {
-        *first = bits_find(bits, from, pages, true);
-        *end = bits_find(bits, *first, pages, false);
+    if (set->form == PAGE_SET_IS_BITS) {
+        *first = page_bits_find(set->inline_bits, from, pages, true);
+        *end = page_bits_find(set->inline_bits, *first, pages, false);
+        return *first < pages;
+    }
+    if (set->form == PAGE_SET_IS_TREE) {
+        unsigned level = page_tree_level(pages);
+        *first = page_tree_find(set->root, level, from, true);
+        *end = page_tree_find(set->root, level, *first, false);
         return *first < pages;
     }
     for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
@@ -231,6 +222,30 @@ bool page_set_next_run(const struct page_set *set, size_t pages, size_t *first, 
         }
     }
     return false;
+}
+
+/* What only one of the forms can get wrong. */
+static const char *check_form(const struct page_set *set, size_t pages)
+{
+    if (set->form == PAGE_SET_IS_TREE) {
+        return set->root != NULL && page_tree_is_sound(set->root, page_tree_level(pages))
+                   ? NULL
+                   : "a tree of pages has a wrong count or an empty node";
+    }
+    if (set->form != PAGE_SET_KEEPS_RUNS) {
+        return NULL;
+    }
+    if (pages <= PAGE_SET_INLINE_PAGES) {
+        return "a small region keeps runs";
+    }
+    for (size_t i = 1; i < PAGE_SET_RUNS; i++) {
+        if (set->runs[i].end != 0 && set->runs[i].first <= set->runs[i - 1].end) {
+            return "the runs of a region are not in order";
+        }
+    }
+    return set->promised == nodes_for(set->runs, pages)
+               ? NULL
+               : "a decommit could need memory that was not set aside";
 }
 
 const char *page_set_check(const struct page_set *set, size_t pages)
@@ -246,15 +261,9 @@ const char *page_set_check(const struct page_set *set, size_t pages)
         count += end - first;
         previous_end = end;
     }
-    if (set->form == PAGE_SET_KEEPS_RUNS) {
-        if (pages <= PAGE_SET_INLINE_PAGES) {
-            return "a small region keeps runs";
-        }
-        for (size_t i = 1; i < PAGE_SET_RUNS; i++) {
-            if (set->runs[i].end != 0 && set->runs[i].first <= set->runs[i - 1].end) {
-                return "the runs of a region are not in order";
-            }
-        }
+    const char *fault = check_form(set, pages);
+    if (fault != NULL) {
+        return fault;
     }
     return count == set->committed ? NULL : "the count of committed pages is not their number";
 }

@@ -70,6 +70,10 @@ os_error region_table_create(struct region_table *table, struct table_memory *me
     if (slot_map_create(&table->slots, memory) != OS_OK) {
         return OS_NOT_ENOUGH_MEMORY;
     }
+    if (page_pool_create(&table->pool, memory) != OS_OK) {
+        slot_map_destroy(&table->slots);
+        return OS_NOT_ENOUGH_MEMORY;
+    }
     table->regions = table_memory_reserve(memory, MAX_REGIONS * sizeof(*table->regions));
     if (table->regions == NULL) {
         region_table_destroy(table);
@@ -89,13 +93,14 @@ void region_table_destroy(struct region_table *table)
         struct region *region = &table->regions[id];
         size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
         if (is_live(region)) {
-            page_set_dispose(&region->pages, page_count_of(table, size), table->memory);
+            page_set_dispose(&region->pages, page_count_of(table, size), &table->pool);
         }
     }
     if (table->regions != NULL) {
         table_memory_release(table->memory, table->regions,
                              table->region_count * sizeof(*table->regions));
     }
+    page_pool_destroy(&table->pool);
     slot_map_destroy(&table->slots);
 }
 
@@ -153,8 +158,12 @@ os_error region_table_publish(struct region_table *table, uint32_t id,
                               const struct region_snapshot *snapshot, bool committed)
 {
     struct region *region = &table->regions[id];
-    if (!page_set_init(&region->pages, page_count_of(table, snapshot->size), committed) ||
-        slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK) {
+    size_t page_count = page_count_of(table, snapshot->size);
+    if (!page_set_init(&region->pages, page_count, committed, &table->pool)) {
+        return OS_NOT_ENOUGH_MEMORY;
+    }
+    if (slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK) {
+        page_set_dispose(&region->pages, page_count, &table->pool);
         return OS_NOT_ENOUGH_MEMORY;
     }
     /* Release: pairs with the acquire loads in read_region; see the head of this file. */
@@ -186,7 +195,7 @@ void region_table_restore(struct region_table *table, const struct region_guard 
 
 void region_table_discard(struct region_table *table, const struct region_guard *guard)
 {
-    page_set_dispose(guard->pages, guard->page_count, table->memory);
+    page_set_dispose(guard->pages, guard->page_count, &table->pool);
     region_table_unlock(table, guard);
     region_table_recycle(table, guard->id);
 }

@@ -13,7 +13,7 @@
  * Takes no lock:         region_table_find, region_table_next
  * Takes one region's:    region_table_publish, region_table_lock … region_table_unlock
  * Takes the free list's: region_table_acquire, region_table_recycle (inside no other lock of ours)
- * Lock order: a region's lock, then the free list's; never two regions'.
+ * Lock order: a region's lock, then the free list's or the pool's; never two regions'.
  */
 #ifndef HOSTMEM_CORE_REGION_TABLE_H
 #define HOSTMEM_CORE_REGION_TABLE_H
@@ -28,6 +28,7 @@ struct region;
 struct region_table {
     struct table_memory *memory;
     struct slot_map slots;
+    struct page_pool pool;  /* of the page sets */
     struct region *regions; /* by id; 0 is no region */
     size_t region_count;    /* ids with a descriptor behind them; guarded by free_lock, */
     uint32_t used_count;    /* as are those handed out so far, 0 included */

@@ -113,22 +113,24 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
     if (!pages_of(os, region, address, size, &first, &end)) {
         return os->virtual_alloc(os, address, size, type, protect, result);
     }
-    if (!page_set_prepare(region->pages, region->page_count, first, end, true,
-                          &memory->table_memory, &change)) {
+    struct page_pool *pool = &memory->regions.pool;
+    if (!page_set_prepare_mark(region->pages, region->page_count, first, end, pool, &change)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
     size_t added = change.pages * os->page_size;
     os_error error = budget_take(&memory->budget, 0, added, level);
     if (error != OS_OK) {
+        page_set_cancel(&change, pool);
         return error;
     }
     error = os->virtual_alloc(os, address, size, type, protect, result);
     if (error != OS_OK) {
+        page_set_cancel(&change, pool);
         budget_give_back(&memory->budget, 0, added);
         return error;
     }
     usage_add(&memory->committed, added);
-    page_set_apply(region->pages, region->page_count, &change, &memory->table_memory);
+    page_set_apply(region->pages, region->page_count, &change, pool);
     return OS_OK;
 }
 
@@ -184,15 +186,13 @@ static os_error decommit_locked(struct virtual_memory *memory, const struct regi
     const struct os *os = memory->os;
     struct page_change change = {0};
     size_t first = 0, end = region->page_count;
-    bool some = size == 0 || pages_of(os, region, address, size, &first, &end);
-    if (some && !page_set_prepare(region->pages, region->page_count, first, end, false,
-                                  &memory->table_memory, &change)) {
-        return OS_NOT_ENOUGH_MEMORY;
+    if (size == 0 || pages_of(os, region, address, size, &first, &end)) {
+        page_set_prepare_clear(region->pages, region->page_count, first, end, &change);
     }
     os_error error = os->virtual_free(os, address, size, type);
     if (error == OS_OK) {
         size_t removed = change.pages * os->page_size;
-        page_set_apply(region->pages, region->page_count, &change, &memory->table_memory);
+        page_set_apply(region->pages, region->page_count, &change, &memory->regions.pool);
         usage_subtract(&memory->committed, removed);
         budget_give_back(&memory->budget, 0, removed);
     }
