@@ -155,64 +155,79 @@ static void fuzz_block_map(void)
 
 /* ---- slot map ---- */
 
-#define FIRST ((uintptr_t)GIB - 8 * SLOT) /* a border between two leaves, and a whole one behind */
-#define SLOTS (16 + LEAF_SLOTS)
+#define NODE_UNIT ((size_t)1 << (SLOT_SHIFT + SLOT_NODE_SHIFT))
+#define FIRST ((uintptr_t)4 * NODE_UNIT - 8 * SLOT) /* a border, and a whole unit behind */
+#define SLOTS (16 + SLOT_NODE_WORDS)
 
 static struct slot_map slots;
-static uint32_t ids[SLOTS + 64];
+static uint32_t ids[SLOTS];          /* of each slot */
+static size_t first_slot[SLOTS + 1]; /* of each id, */
+static size_t slot_count[SLOTS + 1]; /* and how many; 0 where the id is free */
 
-static void compare_slots(uintptr_t address)
+static void range_of(const void *owner, uint32_t id, uintptr_t *first, uintptr_t *last)
 {
-    uintptr_t at = address;
-    size_t slot = (address - FIRST) >> SLOT_SHIFT, next = slot;
-    REQUIRE(slot_map_get(&slots, address) == ids[slot]);
-    while (next < SLOTS && ids[next] == 0) {
-        next++;
+    (void)owner;
+    REQUIRE(slot_count[id] != 0);
+    *first = FIRST + first_slot[id] * SLOT;
+    *last = *first + slot_count[id] * SLOT - 1;
+}
+
+/* Each slot leads to its region. Who is in none may be sent to one that is alone; not in an exact map. */
+static void compare_slots(bool exact)
+{
+    uintptr_t at = FIRST, last = 0;
+    size_t slot = 0;
+    for (uint32_t id; (id = slot_map_next(&slots, &at, &last)) != 0; at = last + 1) {
+        for (; slot < SLOTS && FIRST + slot * SLOT < at; slot++) {
+            REQUIRE(ids[slot] == 0);
+        }
+        for (; slot < SLOTS && FIRST + slot * SLOT <= last; slot++) {
+            REQUIRE(ids[slot] == id || (!exact && ids[slot] == 0));
+            REQUIRE(slot_map_get(&slots, FIRST + slot * SLOT) == id);
+        }
     }
-    uint32_t id = slot_map_next(&slots, &at);
-    if (next == SLOTS) {
-        REQUIRE(id == 0);
-    } else {
-        REQUIRE(id == ids[next]);
-        REQUIRE(at == (next == slot ? address : FIRST + next * SLOT));
+    for (; slot < SLOTS; slot++) {
+        REQUIRE(ids[slot] == 0);
     }
+    REQUIRE(slot_map_check(&slots) == NULL);
 }
 
 static void fuzz_slot_map(void)
 {
+    bool exact = input_below(2) != 0;
     memset(ids, 0, sizeof(ids));
+    memset(slot_count, 0, sizeof(slot_count));
     fake_os_fail(&fake, FAKE_ANY_KIND, 0);
-    REQUIRE(slot_map_create(&slots, &memory) == OS_OK);
-    for (uint32_t id = 1; input_left > 0; id++) {
-        size_t count = 1 + (input_below(8) == 0 ? input_below(SLOTS) : input_below(16));
-        size_t slot = input_below(SLOTS - count + 1);
+    REQUIRE(slot_map_create(&slots, &memory, exact ? NULL : range_of, NULL) == OS_OK);
+    while (input_left > 0) {
+        size_t most = 1 + (input_below(8) == 0 ? input_below(SLOTS) : input_below(16));
+        size_t slot = input_below(SLOTS), end = slot;
+        uint32_t id = ids[slot];
         /* A region covers free slots only, and goes as a whole. */
-        uint32_t owner = ids[slot];
-        if (owner != 0) {
-            size_t first = slot, end = slot;
-            while (first > 0 && ids[first - 1] == owner) {
-                first--;
-            }
-            while (ids[end] == owner) {
-                end++;
-            }
-            slot_map_set(&slots, FIRST + first * SLOT, (end - first) * SLOT, 0);
-            memset(&ids[first], 0, (end - first) * sizeof(ids[0]));
+        if (id != 0) {
+            slot_map_clear(&slots, FIRST + first_slot[id] * SLOT, slot_count[id] * SLOT, id);
+            memset(&ids[first_slot[id]], 0, slot_count[id] * sizeof(ids[0]));
+            slot_count[id] = 0;
         } else {
-            size_t end = slot;
-            while (end < slot + count && ids[end] == 0) {
+            while (end < slot + most && end < SLOTS && ids[end] == 0) {
                 end++;
             }
+            for (id = 1; slot_count[id] != 0;) {
+                id++;
+            }
+            first_slot[id] = slot;
+            slot_count[id] = end - slot;
             size_t bytes = (end - slot) * SLOT - input_below(SLOT);
             fail_sometimes();
-            if (slot_map_prepare(&slots, FIRST + slot * SLOT, bytes) == OS_OK) {
-                slot_map_set(&slots, FIRST + slot * SLOT, bytes, id);
+            if (slot_map_set(&slots, FIRST + slot * SLOT, bytes, id) == OS_OK) {
                 for (size_t i = slot; i < end; i++) {
                     ids[i] = id;
                 }
+            } else {
+                slot_count[id] = 0;
             }
         }
-        compare_slots(FIRST + input_below(SLOTS) * SLOT + input_below(SLOT));
+        compare_slots(exact);
     }
     slot_map_destroy(&slots);
 }

@@ -2,7 +2,9 @@
  *
  * Four threads that all reserve, release and look at the same few addresses, on one region table
  * over addresses that nobody has. Whose region it is that a thread releases is a matter of luck,
- * and an id is reused as soon as it can be: this is where a lookup may go wrong, or never end.
+ * and an id is reused as soon as it can be: this is where a lookup may go wrong, or never end. The
+ * places are pairs of neighbours in units of the slot map that are far apart, so its nodes are taken,
+ * given back and taken for another unit all the time.
  *
  * A word per slot plays the operating system: it has one owner at most.
  *
@@ -15,16 +17,23 @@
 
 #define THREADS 4
 #define FIRST ((uintptr_t)0x10000000)
-#define PLACES 2
+#define PLACES 6
 
 static struct table_memory table_memory;
 static struct region_table table;
 static atomic_size_t owned[PLACES]; /* bytes of the reservation there, or 0 */
 
+/* Slots side by side, then 64 MiB further, then 64 GiB (on 32-bit systems 128 MiB). */
+static uintptr_t address_of(size_t place)
+{
+    static const size_t pairs[] = {0, 64 * MIB, sizeof(void *) == 8 ? GIB << 6 : 128 * MIB};
+    return FIRST + pairs[place / 2] + place % 2 * SLOT;
+}
+
 static void reserve(size_t place, size_t size)
 {
     const struct region_snapshot region = {
-        .base = FIRST + place * SLOT, .size = size, .type = (uint32_t)size};
+        .base = address_of(place), .size = size, .type = (uint32_t)size};
     size_t nobody = 0;
     uint32_t id = region_table_acquire(&table);
     REQUIRE(id != 0);
@@ -38,10 +47,10 @@ static void reserve(size_t place, size_t size)
 static void release(size_t place, bool refused)
 {
     struct region_guard guard;
-    if (!region_table_lock(&table, FIRST + place * SLOT, &guard)) {
+    if (!region_table_lock(&table, address_of(place), &guard)) {
         return;
     }
-    REQUIRE(guard.base == FIRST + place * SLOT && guard.size == atomic_load(&owned[place]));
+    REQUIRE(guard.base == address_of(place) && guard.size == atomic_load(&owned[place]));
     region_table_withdraw(&table, &guard);
     if (refused) {
         region_table_restore(&table, &guard);
@@ -55,8 +64,8 @@ static void release(size_t place, bool refused)
 static void look(size_t place)
 {
     struct region_snapshot region;
-    if (region_table_find(&table, FIRST + place * SLOT, &region)) {
-        REQUIRE(region.base == FIRST + place * SLOT && region.type == (uint32_t)region.size);
+    if (region_table_find(&table, address_of(place), &region)) {
+        REQUIRE(region.base == address_of(place) && region.type == (uint32_t)region.size);
     }
 }
 

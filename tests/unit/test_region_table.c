@@ -137,7 +137,6 @@ static void a_withdrawn_region_is_nowhere_and_a_restored_one_is_as_before(void *
     assert_nothing_at(BASE + SLOT);
     assert_false(region_table_next(&table, 0, &region));
     assert_int_equal(usage_current(&table.live), 0);
-    assert_sound(region_table_check(&table, 0, 0));
     region_table_restore(&table, &guard);
     assert_found(BASE, BASE, 2 * SLOT);
     assert_int_equal(guard.pages->committed, 2 * SLOT / PAGE);
@@ -282,16 +281,17 @@ static void no_memory_for_ids_is_reported_and_a_later_attempt_succeeds(void **st
 static void no_memory_for_slots_leaves_the_id_with_the_caller(void **state)
 {
     const struct region_snapshot region = {.base = BASE, .size = SLOT};
-    uint32_t id = region_table_acquire(&table);
     (void)state;
+    publish(BASE + SLOT, SLOT, false); /* a second one needs nodes */
+    uint32_t id = region_table_acquire(&table);
     fake_os_fail(&fake, FAKE_TABLE_COMMIT, 1);
     assert_int_equal(region_table_publish(&table, id, &region, true), OS_NOT_ENOUGH_MEMORY);
     assert_nothing_at(BASE);
-    assert_int_equal(usage_current(&table.live), 0);
-    assert_sound(region_table_check(&table, 0, 0));
+    assert_int_equal(usage_current(&table.live), 1);
+    assert_sound(region_table_check(&table, SLOT, 0));
     region_table_recycle(&table, id);
     assert_int_equal(publish(BASE, SLOT, true), id);
-    assert_sound(region_table_check(&table, SLOT, SLOT));
+    assert_sound(region_table_check(&table, 2 * SLOT, SLOT));
 }
 
 #if UINTPTR_MAX > UINT32_MAX
@@ -336,7 +336,7 @@ static void create_fails_cleanly_at_every_step(void **state)
         assert_int_equal(fake.table_count, tables);
         assert_int_equal(usage_current(&memory.committed), committed);
     }
-    assert_int_equal(nth, 7); /* leaves; root: reserve, commit; pages: the same; ids */
+    assert_int_equal(nth, 7); /* nodes; top: reserve, commit; pages: the same; ids */
     region_table_destroy(&other);
     assert_int_equal(fake.table_count, tables);
 }
@@ -366,13 +366,18 @@ static void check_notices_every_inconsistency(void **state)
     assert_fault(region_table_check(&table, reserved, committed - PAGE),
                  "the committed bytes are not the sum of the pages");
 
-    slot_map_set(&table.slots, BASE + 3 * SLOT, SLOT, 0); /* a slot lost */
+    slot_map_clear(&table.slots, BASE + 3 * SLOT, SLOT, id); /* a slot lost */
     assert_fault(region_table_check(&table, reserved, committed),
                  "a slot does not lead to its region");
     slot_map_set(&table.slots, BASE + 3 * SLOT, SLOT, id + 1); /* a slot of another region */
     assert_fault(region_table_check(&table, reserved, committed),
                  "a slot does not lead to its region");
     slot_map_set(&table.slots, BASE + 3 * SLOT, SLOT, id);
+    assert_sound(region_table_check(&table, reserved, committed));
+    table.slots.nodes[0].used++;
+    assert_fault(region_table_check(&table, reserved, committed),
+                 "a node of the slot map has a wrong count or is empty");
+    table.slots.nodes[0].used--;
 
     usage_add(&table.live, 1);
     assert_fault(region_table_check(&table, reserved, committed),
@@ -405,7 +410,6 @@ static void check_notices_a_slot_that_outlives_its_region(void **state)
     publish(BASE + SLOT, SLOT, false);
     drop(BASE);
     assert_sound(region_table_check(&table, SLOT, 0));
-    assert_int_equal(slot_map_prepare(&table.slots, BASE, SLOT), OS_OK);
     slot_map_set(&table.slots, BASE, SLOT, id);
     assert_fault(region_table_check(&table, SLOT, 0),
                  "a slot leads to a region that does not exist");
@@ -415,7 +419,7 @@ static void check_notices_a_slot_that_outlives_its_region(void **state)
     slot_map_set(&table.slots, BASE, SLOT, id + 2); /* never handed out */
     assert_fault(region_table_check(&table, SLOT, 0),
                  "a slot leads to a region that does not exist");
-    slot_map_set(&table.slots, BASE, SLOT, 0);
+    slot_map_clear(&table.slots, BASE, SLOT, id + 2);
     assert_sound(region_table_check(&table, SLOT, 0));
 }
 

@@ -151,7 +151,7 @@ static os_error reserve(uintptr_t *result)
 static void the_first_reserve(void **state)
 {
     (void)state;
-    run((struct fault_case){NULL, reserve, 3}); /* ids, the OS, a leaf */
+    run((struct fault_case){NULL, reserve, 2}); /* ids, the OS */
 }
 
 static void reserve_elsewhere(void)
@@ -159,10 +159,18 @@ static void reserve_elsewhere(void)
     alloc(BASE + 16 * SLOT, SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT);
 }
 
-static void another_reserve_in_the_same_gib(void **state)
+static void another_reserve_in_the_same_unit(void **state)
 {
     (void)state;
-    run((struct fault_case){reserve_elsewhere, reserve, 1});
+    run((struct fault_case){reserve_elsewhere, reserve, 3}); /* the OS, two pages of nodes */
+}
+
+static void reserve_both(void)
+{
+    reserve_elsewhere();
+    alloc(BASE, SLOT, OS_MEM_RESERVE);
+    alloc(FRONTIER - 2 * SLOT, SLOT, OS_MEM_RESERVE);
+    alloc(FRONTIER + SLOT, SLOT, OS_MEM_RESERVE);
 }
 
 static os_error reserve_and_commit_across_a_border(uintptr_t *result)
@@ -170,10 +178,11 @@ static os_error reserve_and_commit_across_a_border(uintptr_t *result)
     return call_alloc(FRONTIER - SLOT, 2 * SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT, result);
 }
 
-static void a_reserve_and_commit_across_a_gib_border(void **state)
+static void a_reserve_and_commit_across_a_border(void **state)
 {
     (void)state;
-    run((struct fault_case){NULL, reserve_and_commit_across_a_border, 4}); /* two leaves */
+    run((struct fault_case){NULL, reserve_and_commit_across_a_border, 2});
+    run((struct fault_case){reserve_both, reserve_and_commit_across_a_border, 2}); /* two nodes */
 }
 
 static void use_all_ids_there_are(void)
@@ -197,7 +206,7 @@ static os_error commit_without_address(uintptr_t *result)
 static void a_commit_without_an_address(void **state)
 {
     (void)state;
-    run((struct fault_case){NULL, commit_without_address, 3});
+    run((struct fault_case){NULL, commit_without_address, 2});
 }
 
 /* ---- commit ---- */
@@ -252,7 +261,7 @@ static void a_commit_that_needs_blocks_of_nodes(void **state)
 {
     (void)state;
     run((struct fault_case){reserve_a_gib, commit_a_gib, 2 * 2 + 1});
-    run((struct fault_case){NULL, reserve_and_commit_a_gib, 4 + 2 * 2}); /* two leaves */
+    run((struct fault_case){NULL, reserve_and_commit_a_gib, 2 * 2 + 2});
 }
 
 static void commit_four_runs(void)
@@ -414,8 +423,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_reserve),
-        cmocka_unit_test(another_reserve_in_the_same_gib),
-        cmocka_unit_test(a_reserve_and_commit_across_a_gib_border),
+        cmocka_unit_test(another_reserve_in_the_same_unit),
+        cmocka_unit_test(a_reserve_and_commit_across_a_border),
         cmocka_unit_test(the_reserve_that_needs_more_ids),
         cmocka_unit_test(a_commit_without_an_address),
         cmocka_unit_test(a_commit_into_an_empty_region),

@@ -5,13 +5,17 @@
  * A descriptor's seq is odd while it describes a live region, even while it does not, and never the
  * same twice (it wraps after 2^31 reuses of one id, which rests in a first-in-first-out list).
  *
- *   publish   fill base, size … while seq is even;  seq + 1, odd (release);  store the id in the slots
- *   withdraw  clear the slots;  seq + 1, even (release);  only then the OS frees the addresses
+ *   publish   fill base, size … while seq is even;  store the id in the slots;  seq + 1, odd
+ *   withdraw  seq + 1, even;  only then the OS frees the addresses
+ *   restore   seq + 1, odd: the OS has refused
+ *   discard   clear the slots;  only then the id can be used again
  *   find      id from the slot; seq; base and size; seq again
  *
- * Publish and withdraw hold the region's lock. Publish needs it too: a thread that has read the id
- * of an earlier life finds the new one as soon as seq is odd, and if it were let in to release it,
- * the slots would be cleared first and filled afterwards, with an id that stays dead.
+ * So the change of seq is the one moment at which a region comes or goes. From before the one to after
+ * the other its id stands in its slots, and slots change when nobody can find it: publish can fail
+ * without anybody having seen it, and restore has nothing to do that could fail. A thread that has
+ * read the id of an earlier life and finds the new one can lock it and release it like any other.
+ * Withdraw, restore and discard happen under the region's lock.
  *
  * If seq was odd and did not change, base and size belong to one life of the region and it was
  * alive at the second look, however old the id was. The loads of base and size are acquire loads so
@@ -19,14 +23,16 @@
  * not know fences); likewise base and size are stored with release, so that a reader who sees a new
  * value also sees the even seq that was written before it.
  *
- * If seq was even or changed, somebody has withdrawn the region, and because slots are cleared
- * before seq turns even the slot says something new when it is read again: a reader never waits for
- * a thread that is suspended, and each retry means that another thread finished something. The one
- * case where id and seq stay and the address is still outside is the tail of a last slot (a region
- * of 4 KiB owns a slot of 64 KiB): nothing is there.
+ * In any other case there is nothing at the address, and find says so without a second try. When it
+ * read the slot, the region with this id was the only one that could be there. Either it was not, or it
+ * was there and has been withdrawn since, for its id or its seq now mean something else; then there was
+ * a moment at which nothing was there, because the OS gives the addresses to nobody before. Slots are
+ * cleared before the id is used again, so a new life cannot stand in the slots of the last one. What a
+ * reader finds who was left behind in a part of the map that has gone: slot_map.c.
  *
  * Between withdraw and the OS call the address is "not found" though the OS still has it; the only
- * ones who could notice are racing with the release of memory that they use.
+ * ones who could notice are racing with the release of memory that they use. Discard comes after the OS
+ * call, when the addresses may already have a successor in the table: clear leaves its slots alone.
  *
  * tests/model/slot_map.pml is this file and slot_map.c as a model: all interleavings are walked
  * through, and each of the orders above is shown to be needed.
@@ -64,10 +70,18 @@ static size_t page_count_of(const struct region_table *table, size_t size)
     return os_pages(table->memory->os, size);
 }
 
+/* Of an id in the slot map. Its descriptor does not change before it has left the map. */
+static void region_range(const void *owner, uint32_t id, uintptr_t *first, uintptr_t *last)
+{
+    const struct region *region = &((const struct region_table *)owner)->regions[id];
+    *first = atomic_load_explicit(&region->base, memory_order_relaxed);
+    *last = *first + atomic_load_explicit(&region->size, memory_order_relaxed) - 1;
+}
+
 os_error region_table_create(struct region_table *table, struct table_memory *memory)
 {
     *table = (struct region_table){.memory = memory, .used_count = 1};
-    if (slot_map_create(&table->slots, memory) != OS_OK) {
+    if (slot_map_create(&table->slots, memory, region_range, table) != OS_OK) {
         return OS_NOT_ENOUGH_MEMORY;
     }
     if (page_pool_create(&table->pool, memory) != OS_OK) {
@@ -162,26 +176,22 @@ os_error region_table_publish(struct region_table *table, uint32_t id,
     if (!page_set_init(&region->pages, page_count, committed, &table->pool)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    if (slot_map_prepare(&table->slots, snapshot->base, snapshot->size) != OS_OK) {
-        page_set_dispose(&region->pages, page_count, &table->pool);
-        return OS_NOT_ENOUGH_MEMORY;
-    }
     /* Release: pairs with the acquire loads in read_region; see the head of this file. */
     atomic_store_explicit(&region->base, snapshot->base, memory_order_release);
     atomic_store_explicit(&region->size, snapshot->size, memory_order_release);
     atomic_store_explicit(&region->type, snapshot->type, memory_order_release);
     atomic_store_explicit(&region->protect, snapshot->protect, memory_order_release);
-    os_lock_acquire(&region->lock);
-    bump_seq(region);
-    slot_map_set(&table->slots, snapshot->base, snapshot->size, id);
-    os_lock_release(&region->lock);
+    if (slot_map_set(&table->slots, snapshot->base, snapshot->size, id) != OS_OK) {
+        page_set_dispose(&region->pages, page_count, &table->pool);
+        return OS_NOT_ENOUGH_MEMORY;
+    }
     usage_add(&table->live, 1);
+    bump_seq(region);
     return OS_OK;
 }
 
 void region_table_withdraw(struct region_table *table, const struct region_guard *guard)
 {
-    slot_map_set(&table->slots, guard->base, guard->size, 0);
     bump_seq(&table->regions[guard->id]);
     usage_subtract(&table->live, 1);
 }
@@ -189,12 +199,12 @@ void region_table_withdraw(struct region_table *table, const struct region_guard
 void region_table_restore(struct region_table *table, const struct region_guard *guard)
 {
     bump_seq(&table->regions[guard->id]);
-    slot_map_set(&table->slots, guard->base, guard->size, guard->id);
     usage_add(&table->live, 1);
 }
 
 void region_table_discard(struct region_table *table, const struct region_guard *guard)
 {
+    slot_map_clear(&table->slots, guard->base, guard->size, guard->id);
     page_set_dispose(guard->pages, guard->page_count, &table->pool);
     region_table_unlock(table, guard);
     region_table_recycle(table, guard->id);
@@ -220,21 +230,9 @@ static uint32_t find_id(const struct region_table *table, uintptr_t address,
                         struct region_snapshot *out, uint32_t *seq)
 {
     uint32_t id = slot_map_get(&table->slots, address);
-    while (id != 0) {
-        const struct region *region = &table->regions[id];
-        bool live = read_region(region, out, seq);
-        if (live && address - out->base < out->size) {
-            return id;
-        }
-        uint32_t again = slot_map_get(&table->slots, address);
-        /* Acquire on both loads of the slot keeps this look at seq behind them. */
-        if (live && again == id &&
-            atomic_load_explicit(&region->seq, memory_order_relaxed) == *seq) {
-            return 0; /* the tail of a last slot */
-        }
-        id = again;
-    }
-    return 0;
+    bool found =
+        id != 0 && read_region(&table->regions[id], out, seq) && address - out->base < out->size;
+    return found ? id : 0;
 }
 
 bool region_table_find(const struct region_table *table, uintptr_t address,
@@ -249,24 +247,25 @@ bool region_table_next(const struct region_table *table, uintptr_t address,
 {
     for (;;) {
         uint32_t seq;
-        uint32_t id = slot_map_next(&table->slots, &address);
+        uintptr_t last;
+        uint32_t id = slot_map_next(&table->slots, &address, &last);
         if (id == 0) {
             return false;
         }
         bool live = read_region(&table->regions[id], region, &seq);
-        if (live && region->base == address) {
+        if (live && region->base >= address && region->base <= last) {
             return true;
         }
-        if (live && region->base > address) {
-            continue; /* the id lives elsewhere by now, so the slot has changed: look again */
+        /* None begins in this part of the map: one that began below, or that died or moved meanwhile.
+         * Go on behind it. */
+        if (live && address - region->base < region->size &&
+            region->base + region->size - 1 > last) {
+            last = region->base + region->size - 1;
         }
-        /* A region that began below: go on behind it. One that died meanwhile: behind its slot. */
-        uintptr_t slot_end = (address | (((uintptr_t)1 << SLOT_SHIFT) - 1)) + 1;
-        uintptr_t end = live ? region->base + region->size : slot_end;
-        address = end > address ? end : slot_end;
-        if (address == 0) {
-            return false; /* the last slot of the address space */
+        if (last == UINTPTR_MAX) {
+            return false;
         }
+        address = last + 1;
     }
 }
 
@@ -320,13 +319,14 @@ const char *region_table_check(struct region_table *table, size_t reserved, size
 {
     size_t live = 0, page_size = table->memory->os->page_size;
     struct region_snapshot region = {0};
+    const char *fault;
     uint32_t id, seq;
     for (id = 1; id < table->used_count; id++) {
         if (!read_region(&table->regions[id], &region, &seq)) {
             continue;
         }
         const struct page_set *pages = &table->regions[id].pages;
-        const char *fault = page_set_check(pages, page_count_of(table, region.size));
+        fault = page_set_check(pages, page_count_of(table, region.size));
         if (fault != NULL) {
             return fault;
         }
@@ -340,15 +340,19 @@ const char *region_table_check(struct region_table *table, size_t reserved, size
         reserved -= region.size;
         committed -= pages->committed * page_size;
     }
-    for (uintptr_t at = 0; (id = slot_map_next(&table->slots, &at)) != 0;) {
+    fault = slot_map_check(&table->slots);
+    if (fault != NULL) {
+        return fault;
+    }
+    for (uintptr_t at = 0, last; (id = slot_map_next(&table->slots, &at, &last)) != 0;) {
         if (id >= table->used_count || !read_region(&table->regions[id], &region, &seq) ||
-            region.base != at) {
+            region.base > last || region.base + region.size - 1 < at) {
             return "a slot leads to a region that does not exist";
         }
-        at = (region.base + region.size - 1) | (((uintptr_t)1 << SLOT_SHIFT) - 1);
-        if (++at == 0) {
-            break; /* the last slot of the address space */
+        if (last == UINTPTR_MAX) {
+            break;
         }
+        at = last + 1;
     }
     if (live != usage_current(&table->live)) {
         return "the count of live regions is not their number";

@@ -11,9 +11,10 @@
  *                                    page_set }                guarded by the region's lock
  *
  * Takes no lock:         region_table_find, region_table_next
- * Takes one region's:    region_table_publish, region_table_lock … region_table_unlock
+ * Takes one region's:    region_table_lock … region_table_unlock
+ * Takes the slot map's:  region_table_publish, region_table_discard
  * Takes the free list's: region_table_acquire, region_table_recycle (inside no other lock of ours)
- * Lock order: a region's lock, then the free list's or the pool's; never two regions'.
+ * Lock order: a region's lock, then the slot map's, the pool's or the free list's; never two regions'.
  */
 #ifndef HOSTMEM_CORE_REGION_TABLE_H
 #define HOSTMEM_CORE_REGION_TABLE_H
@@ -86,7 +87,7 @@ void region_table_unlock(struct region_table *table, const struct region_guard *
 
 /* Take a locked region out of the table, before the OS gets its addresses back and may hand them to
  * another thread. Then either the OS refuses to release it and restore puts it back, still locked;
- * or discard unlocks the descriptor and gives the id back. */
+ * or discard unlocks the descriptor and gives the id back. None of them can fail. */
 void region_table_withdraw(struct region_table *table, const struct region_guard *guard);
 void region_table_restore(struct region_table *table, const struct region_guard *guard);
 void region_table_discard(struct region_table *table, const struct region_guard *guard);

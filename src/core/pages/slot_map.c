@@ -1,39 +1,64 @@
 /* SPDX-License-Identifier: MIT
  *
- * See slot_map.h for the shape. The memory order:
+ * See slot_map.h for the shape. Why readers need no lock:
  *
- * An id is stored with release and loaded with acquire, so whoever reads an id also sees what its
- * writer did before: the descriptor, filled and its seq odd.
+ * Words are stored with release and loaded with acquire, so whoever reads an id also sees what its
+ * writer did before, and whoever reads the number of a node sees what the node was filled with: it is
+ * filled first and then put into its word. A region that was alone in the unit stands in the node
+ * before the node is there, so at no moment is it not to be found.
  *
- * The clear of a slot, and the store of the next owner's id into it, come from different threads.
- * They are ordered by the OS: the clear comes before the release of the addresses, the store after
- * the reservation that got them, and the kernel gives an address away only after it has taken it
- * back. So the last value of a slot is that of its last owner, and no clear can hit a successor.
+ * A node leaves its word when no region is left in the unit, not when one is. A reader that has read
+ * its number before may go on in it at any later time, when it is free (all zero) or in use for another
+ * unit: it may read anything, 0, an id of anywhere, a node of anywhere. But then there was a moment
+ * since its call began at which no region was in this unit, so the answer "none" is right; and if it
+ * goes on with an id, that region itself says whether it contains the address (region_table.c). Nodes
+ * of both levels come from one pool, so such a reader may also find the number of a node where only ids
+ * can be: that is "none" too.
  *
- * Of two slots, or of a slot and its word, a reader may see one as it was and the other as it is. It
- * uses one answer only, and a region is in the words of the root or in the slots of a leaf of a GiB,
- * never in both: to read the word before the id was written there and the slot after it was cleared
- * takes a moment between two owners.
- *
- * A word's mark for its leaf is set with release after the OS has committed it as zeros, and stays
- * until the map is destroyed, so a reader that saw the mark may always read the leaf.
+ * Writers take the lock, so that a region that arrives and one that leaves agree on whether the unit
+ * needs a node. A region is cleared after the OS has got its addresses back, and then they may
+ * already lead to a successor, who has stored its own id over the old one: clear takes away only its
+ * own. The old one's words go when it is cleared; that their unit keeps a node until then is all.
  */
 #include "core/pages/slot_map.h"
 
-/* Address bits that a root may span: the root of a 57-bit machine would be 1.5 GiB. */
+#include <string.h>
+
+/* Address bits that a top may span: that of a 57-bit machine would be 32 MiB. */
 #define MAX_ADDRESS_BITS 48
 
-static size_t root_index(uintptr_t address)
+#if UINTPTR_MAX > UINT32_MAX
+#define MAX_NODES ((size_t)1 << 21) /* 4.1 GiB of address space */
+#else
+#define MAX_NODES ((size_t)1 + 128) /* 4 GiB of slots */
+#endif
+
+static size_t top_index(uintptr_t address)
 {
-    return (size_t)(address >> LEAF_SHIFT);
+    return (size_t)((uint64_t)address >> SLOT_TOP_SHIFT);
 }
 
-static size_t leaf_index(uintptr_t address)
+/* A unit of 2^shift bytes, as the bits of an address inside it; the top's is more than 32 bits have. */
+static uintptr_t unit_mask(unsigned shift)
 {
-    return (size_t)(address >> SLOT_SHIFT) & (LEAF_SLOTS - 1);
+    return (uintptr_t)(((uint64_t)1 << shift) - 1);
 }
 
-os_error slot_map_create(struct slot_map *map, struct table_memory *memory)
+static struct slot_node *node_of(const struct slot_map *map, uint32_t word)
+{
+    return &map->nodes[word & SLOT_MAP_MAX_ID];
+}
+
+/* The word for `address` whose unit is 2^shift bytes: of `node`, or of the top for NULL. */
+static _Atomic uint32_t *word_at(const struct slot_map *map, struct slot_node *node,
+                                 uintptr_t address, unsigned shift)
+{
+    return node == NULL ? &map->top[top_index(address)]
+                        : &node->words[(address >> shift) & (SLOT_NODE_WORDS - 1)];
+}
+
+os_error slot_map_create(struct slot_map *map, struct table_memory *memory,
+                         slot_map_range *range_of, const void *owner)
 {
     uintptr_t last = memory->os->max_address;
 #if UINTPTR_MAX > UINT32_MAX
@@ -41,13 +66,14 @@ os_error slot_map_create(struct slot_map *map, struct table_memory *memory)
         last = ((uintptr_t)1 << MAX_ADDRESS_BITS) - 1;
     }
 #endif
-    size_t count = root_index(last) + 1;
-    size_t page = memory->os->page_size;
-    size_t bytes = (count * sizeof(*map->root) + page - 1) & ~(page - 1);
-    *map = (struct slot_map){.memory = memory, .root_count = count, .root_bytes = bytes};
-    map->leaves = table_memory_reserve(memory, count * sizeof(*map->leaves));
-    map->root = map->leaves == NULL ? NULL : table_memory_map(memory, bytes);
-    if (map->root == NULL) {
+    *map = (struct slot_map){
+        .memory = memory, .range_of = range_of, .owner = owner, .top_count = top_index(last) + 1};
+    map->nodes = table_memory_reserve(memory, MAX_NODES * sizeof(*map->nodes));
+    map->top = map->nodes == NULL
+                   ? NULL
+                   : table_memory_map(
+                         memory, table_memory_round(memory, map->top_count * sizeof(*map->top)));
+    if (map->top == NULL) {
         slot_map_destroy(map);
         return OS_NOT_ENOUGH_MEMORY;
     }
@@ -56,128 +82,252 @@ os_error slot_map_create(struct slot_map *map, struct table_memory *memory)
 
 void slot_map_destroy(struct slot_map *map)
 {
-    size_t leaves = 0;
-    for (size_t i = 0; map->root != NULL && i < map->root_count; i++) {
-        leaves += (atomic_load_explicit(&map->root[i], memory_order_relaxed) & SLOT_MAP_LEAF) != 0;
+    if (map->top != NULL) {
+        table_memory_release(map->memory, map->top,
+                             table_memory_round(map->memory, map->top_count * sizeof(*map->top)));
     }
-    if (map->root != NULL) {
-        table_memory_release(map->memory, map->root, map->root_bytes);
-    }
-    if (map->leaves != NULL) {
-        table_memory_release(map->memory, map->leaves, leaves * sizeof(*map->leaves));
+    if (map->nodes != NULL) {
+        table_memory_release(map->memory, map->nodes, map->committed_bytes);
     }
 }
 
-static bool install_leaf(struct slot_map *map, size_t index)
+/* ---- nodes ---- */
+
+/* A node of zeros, as the word that leads to it; 0 for no memory. */
+static uint32_t take_node_locked(struct slot_map *map)
 {
-    _Atomic uint32_t *word = &map->root[index];
-    if ((atomic_load_explicit(word, memory_order_relaxed) & SLOT_MAP_LEAF) != 0) {
-        return true;
+    size_t page = map->memory->os->page_size;
+    uint32_t number = map->free_head - 1;
+    if (map->free_head != 0) {
+        map->free_head = map->nodes[number].next_free;
+    } else {
+        number = map->node_count;
+        if (number == MAX_NODES) {
+            return 0;
+        }
+        while ((number + (size_t)1) * sizeof(*map->nodes) > map->committed_bytes) {
+            if (!table_memory_commit(map->memory, (char *)map->nodes + map->committed_bytes,
+                                     page)) {
+                return 0;
+            }
+            map->committed_bytes += page;
+        }
+        map->node_count++;
     }
-    if (!table_memory_commit(map->memory, &map->leaves[index], sizeof(map->leaves[index]))) {
-        return false;
-    }
-    /* Release: pairs with the acquire of the word in slot_map_get. */
-    uint32_t before = atomic_fetch_or_explicit(word, SLOT_MAP_LEAF, memory_order_release);
-    if ((before & SLOT_MAP_LEAF) != 0) {
-        /* Another thread was first. Pages that are committed twice are committed once. */
-        usage_subtract(&map->memory->committed, sizeof(map->leaves[index]));
-    }
-    return true;
+    map->nodes[number].used = 0;
+    return number | SLOT_MAP_NODE;
 }
 
-/* Write `id` into a word, whose mark others may be setting. */
-static void set_word(_Atomic uint32_t *word, uint32_t id)
+static void give_node_locked(struct slot_map *map, struct slot_node *node)
+{
+    node->next_free = map->free_head;
+    map->free_head = (uint32_t)(node - map->nodes) + 1;
+}
+
+/* ---- set and clear ---- */
+
+static void store_locked(struct slot_node *node, _Atomic uint32_t *word, uint32_t value)
 {
     uint32_t before = atomic_load_explicit(word, memory_order_relaxed);
     /* Release: pairs with the acquire in slot_map_get. */
-    while (!atomic_compare_exchange_weak_explicit(word, &before, (before & SLOT_MAP_LEAF) | id,
-                                                  memory_order_release, memory_order_relaxed)) {
+    atomic_store_explicit(word, value, memory_order_release);
+    if (node != NULL) {
+        node->used += (uint32_t)(value != 0) - (uint32_t)(before != 0);
     }
 }
 
-/* The part of [base, base + size) in the GiB `index`, as slots [first, end) of its leaf. */
-static void slots_in(size_t index, uintptr_t base, uintptr_t last, size_t *first, size_t *end)
+/* The first and last address in the unit of a word of the region `id`, which stands there. */
+static void range_in_unit(const struct slot_map *map, uint32_t id, uintptr_t unit, unsigned shift,
+                          uintptr_t *first, uintptr_t *last)
 {
-    *first = index == root_index(base) ? leaf_index(base) : 0;
-    *end = index == root_index(last) ? leaf_index(last) + 1 : LEAF_SLOTS;
+    *first = unit;
+    *last = UINTPTR_MAX;
+    if (map->range_of != NULL) {
+        map->range_of(map->owner, id, first, last);
+    }
+    *first = *first > unit ? *first : unit;
+    *last = *last < (unit | unit_mask(shift)) ? *last : (unit | unit_mask(shift));
 }
 
-os_error slot_map_prepare(struct slot_map *map, uintptr_t base, size_t size)
+/* Put a node under a word, with all that the word has said until now. */
+static bool install_locked(struct slot_map *map, struct slot_node *parent, uintptr_t unit,
+                           unsigned shift)
 {
-    uintptr_t last = base + size - 1;
-    if (root_index(last) >= map->root_count) {
+    _Atomic uint32_t *word = word_at(map, parent, unit, shift);
+    uint32_t id = atomic_load_explicit(word, memory_order_relaxed);
+    uint32_t fresh = take_node_locked(map);
+    if (fresh == 0) {
+        return false;
+    }
+    if (id != 0) {
+        struct slot_node *node = node_of(map, fresh);
+        uintptr_t first, last;
+        range_in_unit(map, id, unit, shift, &first, &last);
+        shift -= SLOT_NODE_SHIFT;
+        for (uintptr_t part = first >> shift; part <= last >> shift; part++) {
+            store_locked(node, &node->words[part & (SLOT_NODE_WORDS - 1)], id);
+        }
+    }
+    store_locked(parent, word, fresh);
+    return true;
+}
+
+/* [first, last] in `node`, of whose words each stands for 2^shift bytes. */
+static bool set_locked(struct slot_map *map, struct slot_node *node, unsigned shift,
+                       uintptr_t first, uintptr_t last, uint32_t id)
+{
+    for (uintptr_t at = first, end;; at = end + 1) {
+        _Atomic uint32_t *word = word_at(map, node, at, shift);
+        uint32_t value = atomic_load_explicit(word, memory_order_relaxed);
+        uintptr_t unit = at & ~unit_mask(shift);
+        end = (at | unit_mask(shift)) < last ? at | unit_mask(shift) : last;
+        bool whole = at == unit && end == (at | unit_mask(shift));
+        bool alone = value == 0 && map->range_of != NULL;
+        if ((value & SLOT_MAP_NODE) == 0 && (whole || alone)) {
+            store_locked(node, word, id);
+        } else if (value != id) {
+            if ((value & SLOT_MAP_NODE) == 0 && !install_locked(map, node, unit, shift)) {
+                return false;
+            }
+            value = atomic_load_explicit(word, memory_order_relaxed);
+            if (!set_locked(map, node_of(map, value), shift - SLOT_NODE_SHIFT, at, end, id)) {
+                return false;
+            }
+        }
+        if (end == last) {
+            return true;
+        }
+    }
+}
+
+static void clear_locked(struct slot_map *map, struct slot_node *node, unsigned shift,
+                         uintptr_t first, uintptr_t last, uint32_t id)
+{
+    for (uintptr_t at = first, end;; at = end + 1) {
+        _Atomic uint32_t *word = word_at(map, node, at, shift);
+        uint32_t value = atomic_load_explicit(word, memory_order_relaxed);
+        end = (at | unit_mask(shift)) < last ? at | unit_mask(shift) : last;
+        if ((value & SLOT_MAP_NODE) != 0) {
+            struct slot_node *child = node_of(map, value);
+            clear_locked(map, child, shift - SLOT_NODE_SHIFT, at, end, id);
+            if (child->used == 0) {
+                store_locked(node, word, 0);
+                give_node_locked(map, child);
+            }
+        } else if (value == id) {
+            store_locked(node, word, 0);
+        }
+        if (end == last) {
+            return;
+        }
+    }
+}
+
+os_error slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_t id)
+{
+    uintptr_t first = base & ~unit_mask(SLOT_SHIFT);
+    uintptr_t last = (base + size - 1 | unit_mask(SLOT_SHIFT));
+    if (top_index(last) >= map->top_count) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    for (size_t i = root_index(base); i <= root_index(last); i++) {
-        size_t first, end;
-        slots_in(i, base, last, &first, &end);
-        if (end - first < LEAF_SLOTS && !install_leaf(map, i)) {
-            return OS_NOT_ENOUGH_MEMORY;
-        }
+    os_lock_acquire(&map->lock);
+    bool done = set_locked(map, NULL, SLOT_TOP_SHIFT, first, last, id);
+    if (!done) {
+        clear_locked(map, NULL, SLOT_TOP_SHIFT, first, last, id);
     }
-    return OS_OK;
+    os_lock_release(&map->lock);
+    return done ? OS_OK : OS_NOT_ENOUGH_MEMORY;
 }
 
-void slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_t id)
+void slot_map_clear(struct slot_map *map, uintptr_t base, size_t size, uint32_t id)
 {
-    uintptr_t last = base + size - 1;
-    for (size_t i = root_index(base); i <= root_index(last); i++) {
-        size_t first, end;
-        slots_in(i, base, last, &first, &end);
-        if (end - first == LEAF_SLOTS) {
-            set_word(&map->root[i], id);
-            continue;
-        }
-        for (size_t slot = first; slot < end; slot++) {
-            /* Release: pairs with the acquire in slot_map_get. */
-            atomic_store_explicit(&map->leaves[i].ids[slot], id, memory_order_release);
-        }
+    uintptr_t last = (base + size - 1 | unit_mask(SLOT_SHIFT));
+    os_lock_acquire(&map->lock);
+    clear_locked(map, NULL, SLOT_TOP_SHIFT, base & ~unit_mask(SLOT_SHIFT), last, id);
+    os_lock_release(&map->lock);
+}
+
+/* ---- get and next ---- */
+
+/* The word that decides about `address`, and how much it stands for. */
+static uint32_t look_up(const struct slot_map *map, uintptr_t address, unsigned *shift)
+{
+    /* Acquire: pairs with the release in store_locked. */
+    *shift = SLOT_TOP_SHIFT;
+    uint32_t word = atomic_load_explicit(&map->top[top_index(address)], memory_order_acquire);
+    if ((word & SLOT_MAP_NODE) != 0) {
+        *shift -= SLOT_NODE_SHIFT;
+        word = atomic_load_explicit(word_at(map, node_of(map, word), address, *shift),
+                                    memory_order_acquire);
     }
+    if ((word & SLOT_MAP_NODE) != 0) {
+        *shift -= SLOT_NODE_SHIFT;
+        word = atomic_load_explicit(word_at(map, node_of(map, word), address, *shift),
+                                    memory_order_acquire);
+    }
+    return (word & SLOT_MAP_NODE) == 0 ? word : 0;
 }
 
 uint32_t slot_map_get(const struct slot_map *map, uintptr_t address)
 {
-    size_t index = root_index(address);
-    if (index >= map->root_count) {
-        return 0;
-    }
-    /* Acquire: pairs with the releases in set_word, slot_map_set and install_leaf. */
-    uint32_t word = atomic_load_explicit(&map->root[index], memory_order_acquire);
-    if (word != SLOT_MAP_LEAF) {
-        return word & SLOT_MAP_MAX_ID;
-    }
-    return atomic_load_explicit(&map->leaves[index].ids[leaf_index(address)], memory_order_acquire);
+    unsigned shift;
+    return top_index(address) < map->top_count ? look_up(map, address, &shift) : 0;
 }
 
-/* The first slot of `leaf` from `slot` on that has an id; LEAF_SLOTS for none. */
-static size_t next_slot(const struct slot_leaf *leaf, size_t slot, uint32_t *id)
+uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t *last)
 {
-    for (; slot < LEAF_SLOTS; slot++) {
-        *id = atomic_load_explicit(&leaf->ids[slot], memory_order_acquire);
-        if (*id != 0) {
+    for (uintptr_t at = *address; top_index(at) < map->top_count; at = *last + 1) {
+        unsigned shift;
+        uint32_t id = look_up(map, at, &shift);
+        *last = (at | unit_mask(shift));
+        if (id != 0) {
+            *address = at;
+            return id;
+        }
+        if (*last == UINTPTR_MAX) {
             break;
         }
     }
-    return slot;
+    return 0;
 }
 
-uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address)
+/* ---- check ---- */
+
+/* How many nodes there are in and below `node`; 0 when one of them is wrong. */
+static size_t count_nodes(const struct slot_map *map, const struct slot_node *node, unsigned shift)
 {
-    size_t start = root_index(*address);
-    for (size_t i = start; i < map->root_count; i++) {
-        uintptr_t gib = (uintptr_t)i << LEAF_SHIFT;
-        uint32_t word = atomic_load_explicit(&map->root[i], memory_order_acquire);
-        uint32_t id = word & SLOT_MAP_MAX_ID;
-        size_t slot = i == start ? leaf_index(*address) : 0;
-        if (word == SLOT_MAP_LEAF) {
-            slot = next_slot(&map->leaves[i], slot, &id);
-        }
-        if (id != 0) {
-            uintptr_t found = gib + ((uintptr_t)slot << SLOT_SHIFT);
-            *address = found > *address ? found : *address;
-            return id;
+    size_t used = 0, nodes = 1;
+    for (size_t i = 0; i < SLOT_NODE_WORDS; i++) {
+        uint32_t word = atomic_load_explicit(&node->words[i], memory_order_relaxed);
+        used += word != 0;
+        if ((word & SLOT_MAP_NODE) != 0) {
+            size_t below = shift > SLOT_SHIFT
+                               ? count_nodes(map, node_of(map, word), shift - SLOT_NODE_SHIFT)
+                               : 0;
+            if (below == 0) {
+                return 0;
+            }
+            nodes += below;
         }
     }
-    return 0;
+    return used != 0 && used == node->used ? nodes : 0;
+}
+
+const char *slot_map_check(struct slot_map *map)
+{
+    size_t nodes = 0;
+    for (size_t i = 0; i < map->top_count; i++) {
+        uint32_t word = atomic_load_explicit(&map->top[i], memory_order_relaxed);
+        if ((word & SLOT_MAP_NODE) != 0) {
+            size_t below = count_nodes(map, node_of(map, word), SLOT_TOP_SHIFT - SLOT_NODE_SHIFT);
+            if (below == 0) {
+                return "a node of the slot map has a wrong count or is empty";
+            }
+            nodes += below;
+        }
+    }
+    for (uint32_t i = map->free_head; i != 0 && nodes <= map->node_count; nodes++) {
+        i = map->nodes[i - 1].next_free;
+    }
+    return nodes == map->node_count ? NULL : "a node of the slot map is lost";
 }

@@ -1,61 +1,90 @@
 /* SPDX-License-Identifier: MIT
  *
- * From any address to the id of the region that owns it, without a lock.
+ * From any address to the id of the region that may own it, without a lock.
  *
- * Every reservation starts on 64 KiB, so a 64 KiB slot of the address space has one owner at most.
- * A root has one word per GiB: the id of a region that covers the whole GiB, and whether the GiB has
- * a leaf: 16,384 ids, one per slot. All leaves lie side by side in one reservation, each in its place
- * whether it is there or not, so no pointer leads to them. A leaf is 64 KiB of memory; the root of a
- * 47-bit address space is 131,072 words, 512 KiB, and the reservation 8 GiB; a 32-bit space has four
- * words and 256 KiB. A region of 256 GiB writes 255 words and at most two leaves.
+ * Every reservation starts on 64 KiB, so a 64 KiB slot of the address space has one owner at most. A
+ * tree of three levels leads to it: a word of the top stands for 16 GiB, a word of a node below it for
+ * 32 MiB, a word of a node below that for one slot.
  *
- *     address   000a aaaa aaaa aaaa aabb bbbb bbbb bbbb cccc cccc cccc cccc
- *                  root (17 bits)     slot of the leaf     inside the slot
+ *     address   aaa aaaa aaaa aabb bbbb bbbc cccc cccc dddd dddd dddd dddd
+ *               top (13 bits)   node        node       inside the slot
  *
- * Who may call: get and next, any thread at any time. Writers of different regions never touch the
- * same slot, because the OS has given those addresses to one of them only; the writers of one
- * region are ordered by its owner (region_table.c).
+ * A word is 0, an id, or the number of a node. It holds the id of a region that covers its unit, and
+ * also that of one that is alone in its unit: so a region costs nodes only where it has neighbours.
+ * Whoever gets an id has to compare the address with what the region says of itself.
+ *
+ * The top of a 47-bit address space is 8,192 words, 32 KiB; a 32-bit space has one word. A node is 512
+ * words, 2 KiB. 1,000 regions a GiB apart take 63 nodes, 131 KiB; 1,000 side by side take four; a
+ * region of 256 GiB takes none, or two nodes at an end that lies next to another region. A node goes
+ * back when no region is left in its unit; it is then used again, for any other unit, but is given back
+ * to the system with the map only: a reader may still be looking at it (slot_map.c).
+ *
+ * Who may call: get and next, any thread at any time. set and clear, any thread at any time, for
+ * regions of its own; they take the map's lock, inside any other lock.
  */
 #ifndef HOSTMEM_CORE_SLOT_MAP_H
 #define HOSTMEM_CORE_SLOT_MAP_H
 
 #include "core/pages/table_memory.h"
+#include "os/os_lock.h"
 
 #define SLOT_SHIFT 16 /* 64 KiB, the allocation granularity of Windows */
-#define LEAF_SHIFT 30 /* 1 GiB, what one root entry stands for */
-#define LEAF_SLOTS ((size_t)1 << (LEAF_SHIFT - SLOT_SHIFT))
+#define SLOT_NODE_SHIFT 9
+#define SLOT_NODE_WORDS ((size_t)1 << SLOT_NODE_SHIFT)
+#define SLOT_TOP_SHIFT                                                                             \
+    (SLOT_SHIFT + 2 * SLOT_NODE_SHIFT) /* 16 GiB, what a word of the top is for */
 
-#define SLOT_MAP_LEAF ((uint32_t)1 << 31) /* in a word of the root: the GiB has a leaf */
-#define SLOT_MAP_MAX_ID (SLOT_MAP_LEAF - 1)
+#define SLOT_MAP_NODE ((uint32_t)1 << 31) /* in a word: the rest is the number of a node */
+#define SLOT_MAP_MAX_ID (SLOT_MAP_NODE - 1)
 
-struct slot_leaf {
-    _Atomic uint32_t ids[LEAF_SLOTS];
+struct slot_node {
+    _Alignas(64) _Atomic uint32_t words[SLOT_NODE_WORDS];
+    union {
+        uint32_t used; /* words that are not 0; guarded by the map's lock, as is */
+        uint32_t next_free;
+    };
 };
+
+/* The first and the last address of the region `id`, which is in the map. */
+typedef void slot_map_range(const void *owner, uint32_t id, uintptr_t *first, uintptr_t *last);
 
 struct slot_map {
     struct table_memory *memory;
-    size_t root_count;
-    size_t root_bytes;
-    _Atomic uint32_t *root;
-    struct slot_leaf *leaves; /* by the index of their word */
+    slot_map_range *range_of;
+    const void *owner;
+    size_t top_count;
+    _Atomic uint32_t *top;
+    struct slot_node *nodes;
+    struct os_lock lock;    /* guards what follows, and is held by who changes a word */
+    size_t committed_bytes; /* of nodes */
+    uint32_t node_count;    /* that were ever taken */
+    uint32_t free_head;     /* number of the first free one, plus 1; 0 for none */
 };
 
-/* Covers addresses up to os->max_address, 48 bits at most. OS_NOT_ENOUGH_MEMORY on failure. */
-os_error slot_map_create(struct slot_map *map, struct table_memory *memory);
+/* Covers addresses up to os->max_address, 48 bits at most. OS_NOT_ENOUGH_MEMORY on failure.
+ * `range_of` is asked, under the map's lock, where a region lies that was alone in its unit when
+ * another one comes. Without it (NULL) the map is exact: an id stands in the slots of its region and
+ * nowhere else, and a region that is alone takes two nodes at either end. */
+os_error slot_map_create(struct slot_map *map, struct table_memory *memory,
+                         slot_map_range *range_of, const void *owner);
 void slot_map_destroy(struct slot_map *map);
 
-/* Install the leaves that [base, base + size) needs. After it, set and clear of this range cannot
- * fail. OS_NOT_ENOUGH_MEMORY when there is no memory or the range lies beyond the map. */
-os_error slot_map_prepare(struct slot_map *map, uintptr_t base, size_t size);
+/* Let every slot that [base, base + size) touches lead to `id`. Whose the slots were before is gone:
+ * the OS has given them to this region. OS_NOT_ENOUGH_MEMORY when there is no memory or the range lies
+ * beyond the map: no slot leads to `id` then. */
+os_error slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_t id);
 
-/* Write `id`, or 0, into every slot that [base, base + size) touches. `base` lies on a slot. */
-void slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_t id);
+/* The reverse, never fails. Slots that lead to another id by now stay as they are. */
+void slot_map_clear(struct slot_map *map, uintptr_t base, size_t size, uint32_t id);
 
-/* The id of the slot that contains `address`; 0 for none. */
+/* The id of the region that alone can contain `address`; 0: none does. */
 uint32_t slot_map_get(const struct slot_map *map, uintptr_t address);
 
-/* The first slot at or after *address that has an id: its id, and its first address in *address
- * (left as it is when it lies inside that slot). 0 when there is none. */
-uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address);
+/* The first id at or after *address, and of the addresses that this answer is for the first, in
+ * *address, and the last. 0 when there is none. */
+uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t *last);
+
+/* At a quiet moment: NULL, or what is wrong. */
+const char *slot_map_check(struct slot_map *map);
 
 #endif

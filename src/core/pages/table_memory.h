@@ -17,6 +17,13 @@ struct table_memory {
     struct usage committed; /* bytes */
 };
 
+/* `size` in whole pages. */
+static inline size_t table_memory_round(const struct table_memory *memory, size_t size)
+{
+    size_t page = memory->os->page_size;
+    return (size + page - 1) & ~(page - 1);
+}
+
 /* Reserve `size` bytes of address space, nothing of it usable yet. NULL when there is none. */
 static inline void *table_memory_reserve(struct table_memory *memory, size_t size)
 {
