@@ -28,26 +28,6 @@ static size_t append_run(struct page_run *runs, size_t count, size_t first, size
     return count + 1;
 }
 
-/* What the runs of `set` become by `change`, in change->runs; returns how many there are. What a run
- * has before and behind the range stays; a marked range takes all that lies between, touching runs
- * included. */
-static size_t change_runs(const struct page_set *set, struct page_change *change)
-{
-    size_t first = change->first, end = change->end, count = 0;
-    bool placed = !change->mark;
-    memset(change->runs, 0, sizeof(change->runs));
-    for (size_t i = 0; i < PAGE_SET_RUNS && set->runs[i].end != 0; i++) {
-        struct page_run run = set->runs[i];
-        count = append_run(change->runs, count, run.first, run.end < first ? run.end : first);
-        if (!placed && run.end > first) {
-            count = append_run(change->runs, count, first, end);
-            placed = true;
-        }
-        count = append_run(change->runs, count, run.first > end ? run.first : end, run.end);
-    }
-    return placed ? count : append_run(change->runs, count, first, end);
-}
-
 /* How many nodes a tree of these runs has. */
 static size_t nodes_for(const struct page_run *runs, size_t pages)
 {
@@ -58,6 +38,31 @@ static size_t nodes_for(const struct page_run *runs, size_t pages)
         nodes -= i > 0 ? page_tree_shared(level, runs[i - 1].end - 1, runs[i].first) : 0;
     }
     return nodes;
+}
+
+/* What the runs of `set` become by `change`, in change->runs, or that they are too many. What a
+ * run has before and behind the range stays; a marked range takes all that lies between, touching runs
+ * included. */
+static void change_runs(const struct page_set *set, size_t pages, struct page_change *change)
+{
+    size_t first = change->first, end = change->end, count = 0;
+    bool placed = !change->mark;
+    if (change->mark && end > PAGE_SET_MOST) {
+        change->grows_tree = true;
+        return;
+    }
+    for (size_t i = 0; i < PAGE_SET_RUNS && set->runs[i].end != 0; i++) {
+        struct page_run run = set->runs[i];
+        count = append_run(change->runs, count, run.first, run.end < first ? run.end : first);
+        if (!placed && run.end > first) {
+            count = append_run(change->runs, count, first, end);
+            placed = true;
+        }
+        count = append_run(change->runs, count, run.first > end ? run.first : end, run.end);
+    }
+    count = placed ? count : append_run(change->runs, count, first, end);
+    change->grows_tree = count > PAGE_SET_RUNS;
+    change->nodes = change->grows_tree ? 0 : nodes_for(change->runs, pages);
 }
 
 /* ---- the set ---- */
@@ -119,17 +124,16 @@ bool page_set_prepare_mark(const struct page_set *set, size_t pages, size_t firs
     if (change->pages == 0 || set->form == PAGE_SET_IS_BITS) {
         return true;
     }
-    const struct page_node *root = set->form == PAGE_SET_IS_TREE ? set->root : NULL;
-    size_t missing = page_tree_missing(root, page_tree_level(pages), first, end);
     if (set->form == PAGE_SET_KEEPS_RUNS) {
-        change->grows_tree = end > PAGE_SET_MOST || change_runs(set, change) > PAGE_SET_RUNS;
-        if (!change->grows_tree) {
-            size_t nodes = nodes_for(change->runs, pages);
-            missing = nodes > set->promised ? nodes - set->promised : 0;
-        }
+        change_runs(set, pages, change);
     }
-    change->promised = missing;
-    return page_pool_promise(pool, missing);
+    if (set->form == PAGE_SET_KEEPS_RUNS && !change->grows_tree) {
+        change->promised = change->nodes > set->promised ? change->nodes - set->promised : 0;
+    } else {
+        const struct page_node *root = set->form == PAGE_SET_IS_TREE ? set->root : NULL;
+        change->promised = page_tree_missing(root, page_tree_level(pages), first, end);
+    }
+    return page_pool_promise(pool, change->promised);
 }
 
 void page_set_prepare_clear(const struct page_set *set, size_t pages, size_t first, size_t end,
@@ -138,7 +142,7 @@ void page_set_prepare_clear(const struct page_set *set, size_t pages, size_t fir
     *change = (struct page_change){.first = first, .end = end, .mark = false};
     change->pages = page_set_count(set, pages, first, end);
     if (change->pages != 0 && set->form == PAGE_SET_KEEPS_RUNS) {
-        change->grows_tree = change_runs(set, change) > PAGE_SET_RUNS;
+        change_runs(set, pages, change);
     }
 }
 
@@ -164,9 +168,12 @@ static void change_tree(struct page_set *set, size_t pages, const struct page_ch
 {
     unsigned level = page_tree_level(pages);
     if (change->mark) {
-        size_t taken = page_tree_missing(set->root, level, change->first, change->end);
+        size_t missing = change->promised;
+        if (change->grows_tree) { /* some are in the tree of the runs */
+            missing = page_tree_missing(set->root, level, change->first, change->end);
+        }
         page_tree_mark(&set->root, level, change->first, change->end, pool);
-        page_pool_excuse(pool, change->promised - taken);
+        page_pool_excuse(pool, change->promised - missing);
         return;
     }
     page_tree_clear(&set->root, level, change->first, change->end, pool);
@@ -190,7 +197,7 @@ void page_set_apply(struct page_set *set, size_t pages, const struct page_change
     if (set->form == PAGE_SET_KEEPS_RUNS && !change->grows_tree) {
         size_t promised = set->promised + change->promised;
         memcpy(set->runs, change->runs, sizeof(set->runs));
-        set->promised = (uint32_t)nodes_for(set->runs, pages);
+        set->promised = (uint32_t)change->nodes;
         page_pool_excuse(pool, promised - set->promised);
         return;
     }

@@ -57,7 +57,8 @@ struct page_change {
     size_t end;
     size_t promised;                         /* nodes, beside those of the set */
     bool mark;                               /* or clear */
-    bool grows_tree;                         /* the runs do not hold it */
+    bool grows_tree;                         /* the runs do not hold it, */
+    size_t nodes;                            /* or this is what a tree of them would have */
     struct page_run runs[PAGE_SET_RUNS + 1]; /* what the runs become, where runs count */
 };
 
