@@ -20,6 +20,7 @@ struct bound_targets {
     IHostMemoryPolicy *policy; /* NULL: the manager has no limits to ask for */
     BOOL crt_heap;             /* malloc and its kind lead to `heap` as well */
     BOOL notifications;        /* FALSE leaves the memory resource notifications alone */
+    HOSTMEM_BIND_OPTIONS options;
 };
 
 /* Set before the first slot is redirected, never changed afterwards. S_OK ·
@@ -34,9 +35,6 @@ struct bound_choice {
         crt_incomplete; /* the module has functions for blocks of malloc that have no counterpart */
 };
 import_function bound_functions_choose(const struct import *import, void *context);
-
-/* Before a runtime is bound. What HostMemSetTerminationCallback says. */
-void bound_end_set_callback(void(CALLBACK *callback)(UINT32 exit_code));
 
 /* Choose again without malloc and its kind. */
 void bound_functions_leave_crt_heap(void);

@@ -35,7 +35,7 @@ void *WINAPI bound_VirtualAllocExNuma(HANDLE process, void *address, SIZE_T size
 
 /* A placeholder is an address for a view to come and never committed, so no region; and the
  * interface cannot express what the parameters ask for. Of the runtimes tested, 2.0 and 3.1 do not
- * have the name, and 10.0.9 has it but did not ask for it under Wine: the list of doors would show it. */
+ * have the name, and 10.0.9 has it but did not ask for it under Wine: the list of functions would show it. */
 #define PLACEHOLDER (0x4000 | 0x40000) /* MEM_REPLACE_PLACEHOLDER, MEM_RESERVE_PLACEHOLDER */
 
 void *WINAPI bound_VirtualAlloc2(HANDLE process, void *address, SIZE_T size, ULONG type,

@@ -19,7 +19,8 @@ static void a_runtime_that_has_started_is_refused(void **state)
     IHostMemoryManager *manager = create_manager();
     (void)state;
     assert_int_equal(coreclr_start(), S_OK);
-    EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_SERVICE_ALREADY_RUNNING));
+    EXPECT_HR(HostMemBindRuntime(manager, coreclr, NULL),
+              hr_of_win32(ERROR_SERVICE_ALREADY_RUNNING));
     imports_read(coreclr, &after);
     assert_true(imports_equal(&before, &after));
     assert_int_equal(statistics_of(manager).Calls.CreateMalloc, 0);
@@ -31,8 +32,8 @@ static void a_second_binding_is_refused_and_the_first_stays(void **state)
 {
     IHostMemoryManager *manager = *state;
     EXPECT_REF(manager, 3 + 1); /* ours, the binding's two, the heap's */
-    EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_ALREADY_INITIALIZED));
-    EXPECT_HR(HostMemBindRuntime(manager, GetModuleHandleW(NULL)),
+    EXPECT_HR(HostMemBindRuntime(manager, coreclr, NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    EXPECT_HR(HostMemBindRuntime(manager, GetModuleHandleW(NULL), NULL),
               hr_of_win32(ERROR_ALREADY_INITIALIZED));
     EXPECT_REF(manager, 3 + 1);
     imports_read(coreclr, &before);
@@ -44,7 +45,7 @@ static void a_second_binding_is_refused_and_the_first_stays(void **state)
 
 static void expect_failure_without_trace(HRESULT expected)
 {
-    EXPECT_HR(HostMemBindRuntime(recording_manager(), coreclr), expected);
+    EXPECT_HR(HostMemBindRuntime(recording_manager(), coreclr, NULL), expected);
     imports_read(coreclr, &after);
     assert_true(imports_equal(&before, &after));
     assert_int_equal(recording.references, 0);
@@ -65,7 +66,7 @@ static void a_binding_that_fails_leaves_no_trace_and_can_be_tried_again(void **s
     int n = 0;
     while (FAILED(hr)) {
         recording.protects_until_failure = ++n;
-        hr = HostMemBindRuntime(recording_manager(), coreclr);
+        hr = HostMemBindRuntime(recording_manager(), coreclr, NULL);
         imports_read(coreclr, &after);
         if (FAILED(hr)) {
             assert_int_equal(hr, E_ACCESSDENIED);
@@ -138,9 +139,9 @@ static void the_start_is_process_critical_and_the_program_is_not(void **state)
 static int starts_heard;
 static LONG critical_before_start, others_before_start;
 
-static void CALLBACK hear_start(void)
+static void CALLBACK hear_start(void *context)
 {
-    starts_heard++;
+    starts_heard += context == &starts_heard;
     critical_before_start = recording.allocations[eProcessCritical];
     others_before_start =
         recording.allocations[eTaskCritical] + recording.allocations[eAppDomainCritical];
@@ -148,13 +149,14 @@ static void CALLBACK hear_start(void)
 
 static int bind_with_start_callback(void **state)
 {
-    return HostMemSetStartCallback(hear_start) == S_OK ? bind_recording_manager(state) : -1;
+    bind_options.OnStart = hear_start;
+    bind_options.Context = &starts_heard;
+    return bind_recording_manager(state);
 }
 
 static void the_host_hears_once_that_the_runtime_has_started(void **state)
 {
     (void)state;
-    EXPECT_HR(HostMemSetStartCallback(NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
     assert_int_equal(starts_heard, 0);
     assert_int_equal(coreclr_start(), S_OK);
     assert_int_equal(coreclr_run_program(), 3);
@@ -310,7 +312,7 @@ static void with_a_limit_the_budget_is_the_machine(void **state)
     IHostMemoryManager *manager;
     (void)state;
     assert_int_equal(HostMemCreateManager(&options, &manager), S_OK);
-    assert_int_equal(HostMemBindRuntime(manager, coreclr), S_OK);
+    assert_int_equal(HostMemBindRuntime(manager, coreclr, NULL), S_OK);
     imports_read(coreclr, &after);
     assert_true(FUNCTION(GlobalMemoryStatusEx)(&status));
     assert_int_equal(status.ullTotalPhys, limit);
@@ -424,9 +426,9 @@ static int ends_heard;
 static UINT32 expected_end;
 
 /* The process is not to end, but with the verdict: 0 is success. */
-static void CALLBACK hear_end(UINT32 exit_code)
+static void CALLBACK hear_end(void *context, UINT32 exit_code)
 {
-    ends_heard++;
+    ends_heard += context == &ends_heard ? 1 : 2;
     if (expected_end) {
         ExitProcess(exit_code == expected_end && ends_heard == 1 ? 0 : 1);
     }
@@ -434,13 +436,14 @@ static void CALLBACK hear_end(UINT32 exit_code)
 
 static int bind_with_termination_callback(void **state)
 {
-    return HostMemSetTerminationCallback(hear_end) == S_OK ? bind_hostmem(state) : -1;
+    bind_options.OnTermination = hear_end;
+    bind_options.Context = &ends_heard;
+    return bind_hostmem(state);
 }
 
 static void the_host_hears_of_a_process_that_ends_itself(void **state)
 {
     (void)state;
-    EXPECT_HR(HostMemSetTerminationCallback(NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
     assert_false(FUNCTION(TerminateProcess)(NULL, 57)); /* no process of ours */
     assert_int_equal(GetLastError(), ERROR_INVALID_HANDLE);
     assert_int_equal(ends_heard, 0);

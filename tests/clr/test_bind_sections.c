@@ -271,7 +271,7 @@ static int bind_patient_manager(void **state)
         return -1;
     }
     *state = CREATE_MANAGER(.CommitWaitMilliseconds = 60000); /* longer than the test may take */
-    EXPECT_HR(HostMemBindRuntime(*state, coreclr), S_OK);
+    EXPECT_HR(HostMemBindRuntime(*state, coreclr, NULL), S_OK);
     imports_read(coreclr, &after);
     return 0;
 }
