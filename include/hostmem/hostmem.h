@@ -175,13 +175,16 @@ typedef struct HOSTMEM_FUNCTION {
 } HOSTMEM_FUNCTION;
 
 typedef struct HOSTMEM_BINDING {
-    UINT32 Size;     /* set by the caller: sizeof(HOSTMEM_BINDING) */
-    HRESULT Result;  /* S_OK: bound · S_FALSE: waited for · what the last attempt failed with ·
+    UINT32 Size;       /* set by the caller: sizeof(HOSTMEM_BINDING) */
+    HRESULT Result;    /* S_OK: bound · S_FALSE: waited for · what the last attempt failed with ·
                       * HRESULT_FROM_WIN32(ERROR_NOT_FOUND): there was none */
-    HMODULE Runtime; /* the bound module; NULL while there is none */
+    HMODULE Runtime;   /* the bound module; NULL while there is none */
+    SIZE_T TableBytes; /* what the binding committed for its table of sections */
     UINT32 BoundFunctions;
     UINT32 PassedOnFunctions;
     UINT32 UnknownFunctions;
+    UINT32 FreedBehind;    /* views and handles of sections that others unmapped or closed */
+    UINT32 RefusedRefunds; /* of sections, by the manager: it has lost count */
     UINT32 Reserved;
 } HOSTMEM_BINDING;
 

@@ -57,6 +57,7 @@ HRESULT bound_functions_set_targets(const struct bound_targets *new_targets)
         memcpy(functions[i].original, &function, sizeof(function));
     }
     bound_heap_prepare();
+    bound_views_prepare();
     targets = *new_targets;
     return S_OK;
 }

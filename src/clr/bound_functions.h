@@ -36,6 +36,9 @@ struct bound_choice {
 };
 import_function bound_functions_choose(const struct import *import, void *context);
 
+/* What HostMemGetBinding says of sections and views. */
+void bound_views_count(HOSTMEM_BINDING *binding);
+
 /* Choose again without malloc and its kind. */
 void bound_functions_leave_crt_heap(void);
 

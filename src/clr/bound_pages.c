@@ -19,6 +19,9 @@ void *WINAPI bound_VirtualAlloc(void *address, SIZE_T size, DWORD type, DWORD pr
     if (hr != S_OK) {
         return NULL;
     }
+    if ((type & MEM_RESERVE) || !address) {
+        bound_views_range_given(memory, size);
+    }
     critical_level_allocated(memory, size, type, protect);
     return memory;
 }

@@ -385,6 +385,7 @@ HRESULT __cdecl HostMemGetBinding(HOSTMEM_BINDING *binding)
         .Runtime = bound_runtime,
     };
     memory_functions_count(binding);
+    bound_views_count(binding);
     return S_OK;
 }
 

@@ -141,6 +141,7 @@ static void write_functions(struct text_writer *writer, const struct figures *fi
 static void write_members(const struct report *report, struct text_writer *writer)
 {
     const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
+    const HOSTMEM_BINDING *binding = &report->figures.binding;
     write_runtime(writer, report);
     text_write(writer, ",\n  ");
     if (report->runs) {
@@ -169,7 +170,9 @@ static void write_members(const struct report *report, struct text_writer *write
     WRITE_OBJECT(writer, "views", {"current", statistics->ViewsCurrent},
                  {"currentBytes", statistics->ViewsCurrentBytes});
     WRITE_OBJECT(writer, "sections", {"currentBytes", statistics->ForeignCommitCurrentBytes},
-                 {"peakBytes", statistics->ForeignCommitPeakBytes});
+                 {"peakBytes", statistics->ForeignCommitPeakBytes},
+                 {"freedBehind", binding->FreedBehind},
+                 {"refusedRefunds", binding->RefusedRefunds});
     WRITE_OBJECT(writer, "notifications", {"low", statistics->NotificationsLow},
                  {"neutral", statistics->NotificationsNeutral},
                  {"high", statistics->NotificationsHigh});
@@ -181,7 +184,7 @@ static void write_members(const struct report *report, struct text_writer *write
     text_write(writer, ",\n  ");
     write_member(writer, "gcSegmentBytes", report->gc.segment);
     text_write(writer, ",\n  ");
-    write_member(writer, "tableBytes", statistics->TableBytes);
+    write_member(writer, "tableBytes", statistics->TableBytes + binding->TableBytes);
     write_functions(writer, &report->figures);
 }
 

@@ -52,9 +52,12 @@ static void write_memory(struct text_writer *writer, const struct report *report
     text_write(writer, "\n");
     write_figure(writer, "heap blocks", statistics->HeapCurrentBlocks);
     write_figure(writer, "mapped views", statistics->ViewsCurrent);
+    if (report->figures.binding.FreedBehind) {
+        write_figure(writer, "views, sections others freed", report->figures.binding.FreedBehind);
+    }
     text_write(writer, "  ");
     text_write_padded(writer, "hostmem's own tables", LABEL);
-    write_bytes(writer, statistics->TableBytes, FIGURE);
+    write_bytes(writer, statistics->TableBytes + report->figures.binding.TableBytes, FIGURE);
     text_write(writer, "\n");
     if (report->figures.commit_bytes != report->figures.commit_os_bytes) {
         text_write(writer, "  the system counts ");
