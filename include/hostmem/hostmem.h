@@ -121,6 +121,15 @@ typedef struct HOSTMEM_BIND_OPTIONS {
  * On failure nothing of the module has changed. A manager that refuses
  * RegisterMemoryNotificationCallback is bound all the same; the runtime then keeps the system's
  * memory resource notifications.
+ *
+ * HeapFree, HeapReAlloc, HeapSize and HeapValidate go on to the system for a block of the process heap
+ * that the manager's heap does not know, and wait there for the process heap's lock, as they do in
+ * a runtime that is not bound; with HOSTMEM_BIND_CRT_HEAP so do free, realloc, _msize and _aligned_free,
+ * for a block of the C runtime. A thread that is suspended, or was ended with TerminateThread, while it
+ * has that lock lets them wait as long. No other bound function of the heap comes there, and for the
+ * manager's own blocks none does. At process exit Windows takes the lock before it ends the other
+ * threads: the last one can free blocks of either kind.
+ *
  * S_OK
  * E_POINTER                      manager or runtime is NULL
  * E_INVALIDARG                   options: a Size no version has had, unknown flags, or fields set

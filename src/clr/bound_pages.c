@@ -21,8 +21,8 @@ void *WINAPI bound_VirtualAlloc(void *address, SIZE_T size, DWORD type, DWORD pr
     }
     if ((type & MEM_RESERVE) || !address) {
         bound_views_range_given(memory, size);
+        critical_level_reserved(memory, size, type, protect);
     }
-    critical_level_allocated(memory, size, type, protect);
     return memory;
 }
 
@@ -53,15 +53,17 @@ void *WINAPI bound_VirtualAlloc2(HANDLE process, void *address, SIZE_T size, ULO
 BOOL WINAPI bound_VirtualFree(void *address, SIZE_T size, DWORD type)
 {
     DWORD error = GetLastError();
-    if (type & MEM_RELEASE) {
-        critical_level_released(address);
-    }
+    SIZE_T segment = type == MEM_RELEASE && size == 0 ? critical_level_release(address) : 0;
     HRESULT hr = IHostMemoryManager_VirtualFree(targets.manager, address, size, type);
+    BOOL freed = hr == S_OK;
     if (hr == HOST_E_INVALIDOPERATION) {
         SetLastError(error);
-        return original.VirtualFree(address, size, type);
+        freed = original.VirtualFree(address, size, type);
     }
-    return hr == S_OK;
+    if (!freed && segment != 0) {
+        critical_level_put_back(address, segment);
+    }
+    return freed;
 }
 
 SIZE_T WINAPI bound_VirtualQuery(const void *address, MEMORY_BASIC_INFORMATION *information,

@@ -31,9 +31,11 @@ binding_tests(bind test_bind_coreclr
     the_start_is_process_critical_and_the_program_is_not
     what_no_collection_frees_is_domain_critical
     the_host_hears_once_that_the_runtime_has_started
+    a_segment_is_one_until_it_is_released
     virtual_memory_goes_through_the_manager
     the_heap_functions_do_what_win32_does
     heap_blocks_of_others_and_other_heaps_go_to_the_system
+    only_blocks_of_the_system_wait_for_the_lock_of_its_heap
     the_memory_load_is_the_managers
     with_a_limit_the_budget_is_the_machine
     a_notification_of_the_manager_signals_the_runtimes_object

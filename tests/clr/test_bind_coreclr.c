@@ -7,6 +7,7 @@
  * test_bind_coreclr <framework folder> <program> <test>
  */
 #include "clr/binding_fixture.h"
+#include "support/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,6 +196,39 @@ static void what_no_collection_frees_is_domain_critical(void **state)
     assert_int_equal(level_of_reservation(16 * MIB, PAGE_READWRITE), eTaskCritical);
 }
 
+/* The level of the commit of a page. The runtime's own threads may be at work. */
+static int level_of_commit(char *page)
+{
+    for (int level = 0; level <= eProcessCritical; level++) {
+        recording.allocations[level] = 0;
+    }
+    for (int i = 0; i < 100; i++) {
+        assert_ptr_equal(FUNCTION(VirtualAlloc)(page, PAGE, MEM_COMMIT, PAGE_READWRITE), page);
+    }
+    return recording.allocations[eTaskCritical] >= 100 ? eTaskCritical : eAppDomainCritical;
+}
+
+static void a_segment_is_one_until_it_is_released(void **state)
+{
+    (void)state;
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+    char *memory = FUNCTION(VirtualAlloc)(NULL, 16 * MIB, MEM_RESERVE, PAGE_READWRITE);
+    assert_int_equal(level_of_commit(memory), eTaskCritical);
+    assert_false(FUNCTION(VirtualFree)(memory, PAGE, MEM_RELEASE)); /* refused … */
+    assert_false(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE | MEM_DECOMMIT));
+    assert_int_equal(level_of_commit(memory), eTaskCritical); /* … and nothing has changed */
+    recording.failing_frees = 1; /* by the manager, for whatever reason */
+    assert_false(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE));
+    assert_int_equal(level_of_commit(memory), eTaskCritical);
+
+    assert_true(VirtualFree(memory, 0, MEM_RELEASE)); /* by others */
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(memory + MIB, MIB, MEM_RESERVE, PAGE_NOACCESS),
+                     memory + MIB);
+    assert_int_equal(level_of_commit(memory + MIB), eAppDomainCritical);
+    assert_true(FUNCTION(VirtualFree)(memory + MIB, 0, MEM_RELEASE));
+}
+
 static void virtual_memory_goes_through_the_manager(void **state)
 {
     MEMORY_BASIC_INFORMATION information;
@@ -288,6 +322,48 @@ static void heap_blocks_of_others_and_other_heaps_go_to_the_system(void **state)
     assert_true(FUNCTION(HeapFree)(other, 0, block));
     assert_true(HeapDestroy(other));
     assert_int_equal(statistics_of(manager).Calls.Alloc, 0);
+}
+
+/* ---- The lock of the process heap ---- */
+
+static HANDLE ready, go, own_done, foreign_done;
+
+/* A block of the manager's through what a runtime imports, and then one of the system's. */
+static void use_both_heaps(void *foreign)
+{
+    HANDLE heap = GetProcessHeap();
+    SetEvent(ready); /* a thread that starts has blocks of the process heap */
+    WaitForSingleObject(go, INFINITE);
+    void *block = FUNCTION(HeapAlloc)(heap, 0, 100);
+    block = FUNCTION(HeapReAlloc)(heap, 0, block, 100000);
+    BOOL right = FUNCTION(HeapValidate)(heap, 0, block) && FUNCTION(HeapFree)(heap, 0, block);
+    if (right) {
+        SetEvent(own_done);
+    }
+    FUNCTION(HeapFree)(heap, 0, foreign);
+    SetEvent(foreign_done);
+}
+
+static void only_blocks_of_the_system_wait_for_the_lock_of_its_heap(void **state)
+{
+    struct thread thread;
+    (void)state;
+    ready = CreateEventW(NULL, TRUE, FALSE, NULL);
+    go = CreateEventW(NULL, TRUE, FALSE, NULL);
+    own_done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    foreign_done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    /* A large one: small ones may come from a part of the heap that has no lock. */
+    thread_start(&thread, use_both_heaps, HeapAlloc(GetProcessHeap(), 0, 200000));
+    WaitForSingleObject(ready, INFINITE);
+    assert_true(HeapLock(GetProcessHeap()));
+    SetEvent(go);
+    DWORD own = WaitForSingleObject(own_done, 10000);
+    DWORD foreign = WaitForSingleObject(foreign_done, 200);
+    assert_true(HeapUnlock(GetProcessHeap()));
+    assert_int_equal(own, WAIT_OBJECT_0);
+    assert_int_equal(foreign, WAIT_TIMEOUT);
+    thread_join(&thread);
+    assert_int_equal(WaitForSingleObject(foreign_done, 0), WAIT_OBJECT_0);
 }
 
 static void the_memory_load_is_the_managers(void **state)
@@ -479,9 +555,11 @@ int main(int argc, char **argv)
         WITH(bind_recording_manager, the_start_is_process_critical_and_the_program_is_not),
         WITH(bind_recording_manager, what_no_collection_frees_is_domain_critical),
         WITH(bind_with_start_callback, the_host_hears_once_that_the_runtime_has_started),
+        WITH(bind_recording_manager, a_segment_is_one_until_it_is_released),
         WITH(bind_recording_manager, virtual_memory_goes_through_the_manager),
         WITH(bind_hostmem, the_heap_functions_do_what_win32_does),
         WITH(bind_hostmem, heap_blocks_of_others_and_other_heaps_go_to_the_system),
+        WITH(bind_hostmem, only_blocks_of_the_system_wait_for_the_lock_of_its_heap),
         WITH(bind_recording_manager, the_memory_load_is_the_managers),
         WITH(load_runtime, with_a_limit_the_budget_is_the_machine),
         WITH(bind_recording_manager, a_notification_of_the_manager_signals_the_runtimes_object),
