@@ -24,7 +24,7 @@
 #define GROWTH 8 /* a period is this part of the time that has passed */
 #define SHARE 20 /* taking them is one part of the time in so many, at most */
 
-static struct agent_board *board;
+static struct agent_table *table;
 static struct agent_block *block;
 static IHostMemoryStatistics *source;
 static volatile BOOL runtime_is_known; /* to hostmem-run */
@@ -93,17 +93,18 @@ static void restore_environment(void)
 {
     static const WCHAR *const names[] = {AGENT_VARIABLES};
     for (int i = 0; i < AGENT_VARIABLE_COUNT; i++) {
-        const WCHAR *value = board->variables[i];
+        const WCHAR *value = table->variables[i];
         SetEnvironmentVariableW(names[i], *value ? value : NULL);
     }
 }
 
-static void CALLBACK runtime_started(void)
+static void CALLBACK runtime_started(void *context)
 {
     HOSTMEM_STATISTICS now = {.Size = sizeof(now)};
+    (void)context;
     IHostMemoryStatistics_GetStatistics(source, &now);
     block->start_bytes = now.ChargedPeakBytes;
-    if (!board->bind_children) {
+    if (!table->bind_children) {
         restore_environment();
     }
 }
@@ -141,12 +142,15 @@ static HRESULT open_trace(IHostMemoryManager **manager)
 static HRESULT bind(IHostMemoryManager *manager)
 {
     block->step = AGENT_BINDS;
-    HostMemSetBindingFlags(block->binding_flags);
-    HostMemSetStartCallback(runtime_started);
-    HostMemSetTerminationCallback(exit_hook_run_apart);
-    HRESULT hr = HostMemBindRuntime(manager, GetModuleHandleW(NULL));
+    const HOSTMEM_BIND_OPTIONS options = {
+        .Size = sizeof(options),
+        .Flags = block->binding_flags,
+        .OnStart = runtime_started,
+        .OnTermination = exit_hook_run_apart,
+    };
+    HRESULT hr = HostMemBindRuntime(manager, GetModuleHandleW(NULL), &options);
     if (hr == HRESULT_FROM_WIN32(ERROR_BAD_EXE_FORMAT)) { /* no runtime in the program */
-        hr = HostMemBindRuntimeOnLoad(manager, NULL);
+        hr = HostMemBindRuntimeOnLoad(manager, NULL, &options);
     }
     return hr;
 }
@@ -155,9 +159,9 @@ static HRESULT start(HANDLE mapping)
 {
     IHostMemoryManager *manager;
     HRESULT hr = create_manager(&manager);
-    if (hr == S_OK && board->bind_children) {
+    if (hr == S_OK && table->bind_children) {
         block->step = AGENT_BINDS_CHILDREN;
-        hr = children_bind(manager, mapping, board, block);
+        hr = children_bind(manager, mapping, table, block);
     }
     if (hr == S_OK && block->trace_file[0]) {
         hr = open_trace(&manager);
@@ -183,8 +187,8 @@ static HRESULT start(HANDLE mapping)
 static struct agent_block *own_block(void)
 {
     for (LONG i = AGENT_PROCESSES; i-- > 0;) {
-        if (board->blocks[i].process_id == GetCurrentProcessId()) {
-            return &board->blocks[i];
+        if (table->blocks[i].process_id == GetCurrentProcessId()) {
+            return &table->blocks[i];
         }
     }
     return NULL;
@@ -194,8 +198,8 @@ DWORD WINAPI hostmem_agent_start(HANDLE mapping); /* found by its name; no heade
 
 DWORD WINAPI hostmem_agent_start(HANDLE mapping)
 {
-    board = MapViewOfFile(mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*board));
-    if (!board) {
+    table = MapViewOfFile(mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*table));
+    if (!table) {
         return GetLastError();
     }
     block = own_block();
@@ -209,7 +213,7 @@ DWORD WINAPI hostmem_agent_start(HANDLE mapping)
     if (block->error == S_OK) {
         block->step = AGENT_RUNS;
     }
-    if (!board->bind_children) {
+    if (!table->bind_children) {
         CloseHandle(mapping);
     }
     return ERROR_SUCCESS;

@@ -16,7 +16,7 @@
 static __typeof__(&CreateProcessW) original_w;
 static __typeof__(&CreateProcessA) original_a;
 static HANDLE the_mapping;
-static struct agent_board *the_board;
+static struct agent_table *the_table;
 static struct agent_block *own_block;
 static HANDLE runner; /* NULL: it lets nobody in */
 
@@ -33,17 +33,17 @@ static struct agent_block *bind_process(const PROCESS_INFORMATION *process)
     if (!is_of_our_kind(process->hProcess)) {
         return NULL;
     }
-    LONG place = InterlockedIncrement(&the_board->count) - 1;
+    LONG place = InterlockedIncrement(&the_table->count) - 1;
     if (place >= AGENT_PROCESSES) {
         return NULL;
     }
-    struct agent_block *block = &the_board->blocks[place];
+    struct agent_block *block = &the_table->blocks[place];
     block->limits = own_block->limits;
     block->faults = own_block->faults;
     block->binding_flags = own_block->binding_flags;
     block->bound = S_FALSE;
     block->process_id = process->dwProcessId;
-    block->creator = (LONG)(own_block - the_board->blocks);
+    block->creator = (LONG)(own_block - the_table->blocks);
     if (runner) {
         DuplicateHandle(GetCurrentProcess(), process->hProcess, runner, &block->process, 0, FALSE,
                         DUPLICATE_SAME_ACCESS);
@@ -110,14 +110,14 @@ static import_function choose(const struct import *import, void *context)
     return NULL;
 }
 
-HRESULT children_bind(IHostMemoryManager *manager, HANDLE mapping, struct agent_board *board,
+HRESULT children_bind(IHostMemoryManager *manager, HANDLE mapping, struct agent_table *table,
                       struct agent_block *own)
 {
     struct import_slots slots;
     the_mapping = mapping;
-    the_board = board;
+    the_table = table;
     own_block = own;
-    runner = OpenProcess(PROCESS_DUP_HANDLE, FALSE, board->runner_id);
+    runner = OpenProcess(PROCESS_DUP_HANDLE, FALSE, table->runner_id);
     HRESULT hr = import_table_collect(GetModuleHandleW(L"kernel32.dll"), choose, NULL, &slots);
     if (hr == S_OK && !original_w) {
         hr = HRESULT_FROM_WIN32(ERROR_OLD_WIN_VERSION);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Processes that this one starts: each gets a block on the board and an agent of its own, before it
+ * Processes that this one starts: each gets a block in the table and an agent of its own, before it
  * begins.
  */
 #ifndef AGENT_CHILDREN_H
@@ -11,9 +11,9 @@
 #include "run/agent_block.h"
 
 /* manager  for the protection of a page of kernel32.dll
- * mapping  of `board`; stays open
+ * mapping  of `table`; stays open
  * own      the block whose settings the others get */
-HRESULT children_bind(IHostMemoryManager *manager, HANDLE mapping, struct agent_board *board,
+HRESULT children_bind(IHostMemoryManager *manager, HANDLE mapping, struct agent_table *table,
                       struct agent_block *own);
 
 #endif

@@ -10,18 +10,12 @@
 
 #define FAIL_FAST_EXCEPTION 0xc0000602u /* STATUS_, where no exception is given */
 
-static void(CALLBACK *host_callback)(UINT32 exit_code);
-
-void bound_end_set_callback(void(CALLBACK *callback)(UINT32 exit_code))
-{
-    host_callback = callback;
-}
-
 /* For each call: who comes second must not end the process while the host is at work for the first. */
 static void process_ends(UINT32 exit_code)
 {
-    if (host_callback) {
-        host_callback(exit_code);
+    const HOSTMEM_BIND_OPTIONS *options = &targets.options;
+    if (options->OnTermination) {
+        options->OnTermination(options->Context, exit_code);
     }
 }
 

@@ -11,7 +11,7 @@
  * would have gone without a binding.
  */
 #include "bound_private.h"
-#include "memory_doors.h"
+#include "memory_functions.h"
 
 #include <string.h>
 
@@ -57,6 +57,7 @@ HRESULT bound_functions_set_targets(const struct bound_targets *new_targets)
         memcpy(functions[i].original, &function, sizeof(function));
     }
     bound_heap_prepare();
+    bound_views_prepare();
     targets = *new_targets;
     return S_OK;
 }
@@ -105,16 +106,16 @@ import_function bound_functions_choose(const struct import *import, void *contex
     struct bound_choice *choice = context;
     const struct bound_function *function = find(import->name);
     if (!is_bound(function)) {
-        memory_doors_note(import->name, import->kind, FALSE);
+        memory_functions_note(import->name, import->kind, FALSE);
         choice->crt_incomplete |= takes_crt_block(import->name);
         return NULL;
     }
-    memory_doors_note(import->name, import->kind, TRUE);
+    memory_functions_note(import->name, import->kind, TRUE);
     if (function->replacement == (import_function)bound_VirtualAlloc) {
         choice->virtual_alloc_found = TRUE;
     }
     /* A delayed import leads into the module, to the code that will load the DLL. */
-    if (import->kind == HOSTMEM_DOOR_IMPORT) {
+    if (import->kind == HOSTMEM_FUNCTION_IMPORT) {
         memcpy(function->original, &import->current, sizeof(import->current));
     }
     return function->replacement;
@@ -134,7 +135,7 @@ static FARPROC WINAPI bound_GetProcAddress(HMODULE module, const char *name)
     }
     const struct bound_function *function = dll < WIN32_DLLS ? find(name) : NULL;
     BOOL leads_here = is_bound(function) && function->group != HEAP;
-    memory_doors_note(name, HOSTMEM_DOOR_LOOKED_UP, leads_here);
+    memory_functions_note(name, HOSTMEM_FUNCTION_LOOKED_UP, leads_here);
     if (!leads_here) {
         return found;
     }

@@ -20,6 +20,7 @@ struct bound_targets {
     IHostMemoryPolicy *policy; /* NULL: the manager has no limits to ask for */
     BOOL crt_heap;             /* malloc and its kind lead to `heap` as well */
     BOOL notifications;        /* FALSE leaves the memory resource notifications alone */
+    HOSTMEM_BIND_OPTIONS options;
 };
 
 /* Set before the first slot is redirected, never changed afterwards. S_OK ·
@@ -35,8 +36,8 @@ struct bound_choice {
 };
 import_function bound_functions_choose(const struct import *import, void *context);
 
-/* Before a runtime is bound. What HostMemSetTerminationCallback says. */
-void bound_end_set_callback(void(CALLBACK *callback)(UINT32 exit_code));
+/* What HostMemGetBinding says of sections and views. */
+void bound_views_count(HOSTMEM_BINDING *binding);
 
 /* Choose again without malloc and its kind. */
 void bound_functions_leave_crt_heap(void);

@@ -19,7 +19,10 @@ void *WINAPI bound_VirtualAlloc(void *address, SIZE_T size, DWORD type, DWORD pr
     if (hr != S_OK) {
         return NULL;
     }
-    critical_level_allocated(memory, size, type, protect);
+    if ((type & MEM_RESERVE) || !address) {
+        bound_views_range_given(memory, size);
+        critical_level_reserved(memory, size, type, protect);
+    }
     return memory;
 }
 
@@ -35,7 +38,7 @@ void *WINAPI bound_VirtualAllocExNuma(HANDLE process, void *address, SIZE_T size
 
 /* A placeholder is an address for a view to come and never committed, so no region; and the
  * interface cannot express what the parameters ask for. Of the runtimes tested, 2.0 and 3.1 do not
- * have the name, and 10.0.9 has it but did not ask for it under Wine: the list of doors would show it. */
+ * have the name, and 10.0.9 has it but did not ask for it under Wine: the list of functions would show it. */
 #define PLACEHOLDER (0x4000 | 0x40000) /* MEM_REPLACE_PLACEHOLDER, MEM_RESERVE_PLACEHOLDER */
 
 void *WINAPI bound_VirtualAlloc2(HANDLE process, void *address, SIZE_T size, ULONG type,
@@ -50,15 +53,17 @@ void *WINAPI bound_VirtualAlloc2(HANDLE process, void *address, SIZE_T size, ULO
 BOOL WINAPI bound_VirtualFree(void *address, SIZE_T size, DWORD type)
 {
     DWORD error = GetLastError();
-    if (type & MEM_RELEASE) {
-        critical_level_released(address);
-    }
+    SIZE_T segment = type == MEM_RELEASE && size == 0 ? critical_level_release(address) : 0;
     HRESULT hr = IHostMemoryManager_VirtualFree(targets.manager, address, size, type);
+    BOOL freed = hr == S_OK;
     if (hr == HOST_E_INVALIDOPERATION) {
         SetLastError(error);
-        return original.VirtualFree(address, size, type);
+        freed = original.VirtualFree(address, size, type);
     }
-    return hr == S_OK;
+    if (!freed && segment != 0) {
+        critical_level_put_back(address, segment);
+    }
+    return freed;
 }
 
 SIZE_T WINAPI bound_VirtualQuery(const void *address, MEMORY_BASIC_INFORMATION *information,

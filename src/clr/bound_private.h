@@ -93,6 +93,11 @@ BOOL WINAPI bound_VirtualProtect(void *, SIZE_T, DWORD, DWORD *);
 
 /* bound_views.c */
 
+void bound_views_prepare(void);
+
+/* The system has given out [base, base + size): a view that the table has there is gone. */
+void bound_views_range_given(const void *base, SIZE_T size);
+
 /* A VirtualAlloc that commits pages of a view: TRUE, and *memory is the answer. FALSE: of anything
  * else. */
 BOOL bound_view_commit(void *address, SIZE_T size, DWORD type, DWORD protect, void **memory);

@@ -67,11 +67,17 @@ EMemoryCriticalLevel critical_level_of_block(void)
     return eProcessCritical;
 }
 
-void critical_level_allocated(const void *base, SIZE_T size, DWORD type, DWORD protect)
+static void drop_overlapping(uintptr_t begin, uintptr_t end)
 {
-    if (!is_segment(size, type, protect)) {
-        return;
+    for (int i = 0; i < used(); i++) {
+        if (load(&segments[i].begin) < end && load(&segments[i].end) > begin) {
+            store(&segments[i].begin, 0);
+        }
     }
+}
+
+void critical_level_put_back(const void *base, SIZE_T size)
+{
     os_lock_acquire(&segments_lock);
     int place = 0;
     while (place < used() && load(&segments[place].begin)) {
@@ -87,12 +93,23 @@ void critical_level_allocated(const void *base, SIZE_T size, DWORD type, DWORD p
     os_lock_release(&segments_lock);
 }
 
-void critical_level_released(const void *base)
+void critical_level_reserved(const void *base, SIZE_T size, DWORD type, DWORD protect)
+{
+    drop_overlapping((uintptr_t)base, (uintptr_t)base + size);
+    if (is_segment(size, type, protect)) {
+        critical_level_put_back(base, size);
+    }
+}
+
+SIZE_T critical_level_release(const void *base)
 {
     for (int i = 0; i < used(); i++) {
-        if (load(&segments[i].begin) == (uintptr_t)base) {
-            store(&segments[i].begin, 0);
-            return;
+        uintptr_t begin = (uintptr_t)base, end = load(&segments[i].end);
+        if (begin &&
+            atomic_compare_exchange_strong_explicit(&segments[i].begin, &begin, 0,
+                                                    memory_order_relaxed, memory_order_relaxed)) {
+            return end - (uintptr_t)base;
         }
     }
+    return 0;
 }

@@ -39,10 +39,13 @@ EMemoryCriticalLevel critical_level_of_pages(const void *address, SIZE_T size, D
 /* The level for a HeapAlloc. */
 EMemoryCriticalLevel critical_level_of_block(void);
 
-/* A VirtualAlloc with these arguments gave `base`. */
-void critical_level_allocated(const void *base, SIZE_T size, DWORD type, DWORD protect);
+/* A VirtualAlloc with these arguments reserved at `base`. A segment that was there is gone, whoever
+ * has released it. */
+void critical_level_reserved(const void *base, SIZE_T size, DWORD type, DWORD protect);
 
-/* The reservation at `base` is about to be released. */
-void critical_level_released(const void *base);
+/* The reservation at `base` is about to be released: once it is, another thread may own the address.
+ * The size of the segment that it was, or 0; to be put back if the system refuses. */
+SIZE_T critical_level_release(const void *base);
+void critical_level_put_back(const void *base, SIZE_T size);
 
 #endif

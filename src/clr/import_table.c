@@ -90,7 +90,7 @@ static BOOL open_image(HMODULE module, struct image *image)
 
 /* The import of the name table's `entry`, whose slot is at `slot`. */
 static HRESULT collect_import(const struct walk *walk, const IMAGE_THUNK_DATA *entry,
-                              const void *slot, HOSTMEM_DOOR_KIND kind)
+                              const void *slot, HOSTMEM_FUNCTION_KIND kind)
 {
     struct import import = {.kind = kind};
     memcpy(&import.current, slot, sizeof(import.current));
@@ -100,7 +100,7 @@ static HRESULT collect_import(const struct walk *walk, const IMAGE_THUNK_DATA *e
         return BAD_IMAGE;
     }
     /* In the file both tables are the same. */
-    if (kind == HOSTMEM_DOOR_IMPORT && (UINT_PTR)import.current == entry->u1.AddressOfData) {
+    if (kind == HOSTMEM_FUNCTION_IMPORT && (UINT_PTR)import.current == entry->u1.AddressOfData) {
         return NOT_READY;
     }
     import_function replacement = walk->choose(&import, walk->context);
@@ -120,7 +120,7 @@ static HRESULT collect_import(const struct walk *walk, const IMAGE_THUNK_DATA *e
 
 /* The imports of one DLL, from the parallel arrays at the offsets `names` and `addresses`. */
 static HRESULT collect_from_dll(const struct walk *walk, size_t names, size_t addresses,
-                                HOSTMEM_DOOR_KIND kind)
+                                HOSTMEM_FUNCTION_KIND kind)
 {
     for (;; names += sizeof(IMAGE_THUNK_DATA), addresses += sizeof(IMAGE_THUNK_DATA)) {
         IMAGE_THUNK_DATA entry;
@@ -154,8 +154,8 @@ static HRESULT collect_imports(const struct walk *walk)
             break;
         }
         if (dll.OriginalFirstThunk != 0) {
-            hr =
-                collect_from_dll(walk, dll.OriginalFirstThunk, dll.FirstThunk, HOSTMEM_DOOR_IMPORT);
+            hr = collect_from_dll(walk, dll.OriginalFirstThunk, dll.FirstThunk,
+                                  HOSTMEM_FUNCTION_IMPORT);
         }
     }
     return hr;
@@ -175,7 +175,7 @@ static HRESULT collect_delayed(const struct walk *walk)
         }
         if (dll.Attributes.RvaBased) { /* as every linker of this century makes it */
             hr = collect_from_dll(walk, dll.ImportNameTableRVA, dll.ImportAddressTableRVA,
-                                  HOSTMEM_DOOR_DELAY_LOADED);
+                                  HOSTMEM_FUNCTION_DELAY_LOADED);
         }
     }
     return hr;

@@ -30,8 +30,8 @@ struct import_slots {
 
 struct import {
     const char *name;
-    import_function current; /* where it leads now */
-    HOSTMEM_DOOR_KIND kind;  /* HOSTMEM_DOOR_IMPORT or HOSTMEM_DOOR_DELAY_LOADED */
+    import_function current;    /* where it leads now */
+    HOSTMEM_FUNCTION_KIND kind; /* HOSTMEM_FUNCTION_IMPORT or HOSTMEM_FUNCTION_DELAY_LOADED */
 };
 
 /* Returns what takes the place of the import, or NULL for an import to leave alone. */

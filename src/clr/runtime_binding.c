@@ -18,15 +18,17 @@
 #include "bound_functions.h"
 #include "import_table.h"
 #include "load_watch.h"
-#include "memory_doors.h"
+#include "memory_functions.h"
 #include "memory_notification.h"
 #include "runtime_start.h"
 
 #include <stdatomic.h>
+#include <string.h>
 #include <wchar.h>
 
 #define NO_BINDING HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
 #define ALREADY_BOUND HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED)
+#define LONGEST_STRUCT 4096 /* bytes, of any version to come */
 
 /* The one binding of the process. Who moves `state` to TRYING owns everything below. */
 enum state {
@@ -41,7 +43,6 @@ static LONG state = NONE;
 static _Atomic(HRESULT) result = NO_BINDING;
 static _Atomic(HMODULE) bound_runtime;
 static struct bound_targets targets_of_binding;
-static UINT32 flags; /* HOSTMEM_BIND_*; of bindings to come */
 
 static BOOL change_state(enum state from, enum state to)
 {
@@ -127,11 +128,13 @@ static void give_back(struct bound_targets *targets)
 /* Everything that needs no module. Nothing is left of a failure, but that this module stays loaded: the
  * manager has a pointer into it from the callback's registration on, the runtime from the first slot on,
  * and neither is known to ever let go. */
-static HRESULT prepare(IHostMemoryManager *manager, struct bound_targets *targets)
+static HRESULT prepare(IHostMemoryManager *manager, const HOSTMEM_BIND_OPTIONS *options,
+                       struct bound_targets *targets)
 {
     *targets = (struct bound_targets){
         .manager = manager,
-        .crt_heap = (flags & HOSTMEM_BIND_CRT_HEAP) != 0,
+        .crt_heap = (options->Flags & HOSTMEM_BIND_CRT_HEAP) != 0,
+        .options = *options,
     };
     IHostMemoryManager_AddRef(manager);
     find_policy(manager, targets);
@@ -158,7 +161,7 @@ static HRESULT redirect_imports(HMODULE runtime, const struct bound_targets *tar
     struct bound_choice choice = {FALSE, FALSE};
     hr = import_table_collect(runtime, bound_functions_choose, &choice, &slots);
     if (hr == S_OK && choice.crt_incomplete) {
-        memory_doors_forget();
+        memory_functions_forget();
         bound_functions_leave_crt_heap();
         hr = import_table_collect(runtime, bound_functions_choose, &choice, &slots);
     }
@@ -187,7 +190,7 @@ static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
     struct bound_targets *targets = &targets_of_binding;
     HRESULT hr = check_runtime(runtime);
     if (hr == S_OK) {
-        runtime_start_watch(runtime, initialized, targets->policy);
+        runtime_start_watch(runtime, initialized, targets->policy, &targets->options);
         hr = redirect_imports(runtime, targets);
     }
     if (hr == S_OK) {
@@ -195,15 +198,16 @@ static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
         return S_OK;
     }
     runtime_start_forget();
-    memory_doors_forget();
+    memory_functions_forget();
     return hr;
 }
 
-static HRESULT bind_now(IHostMemoryManager *manager, HMODULE runtime)
+static HRESULT bind_now(IHostMemoryManager *manager, HMODULE runtime,
+                        const HOSTMEM_BIND_OPTIONS *options)
 {
     HRESULT hr = check_runtime(runtime);
     if (hr == S_OK) {
-        hr = prepare(manager, &targets_of_binding);
+        hr = prepare(manager, options, &targets_of_binding);
     }
     if (hr != S_OK) {
         return hr;
@@ -243,45 +247,38 @@ static HRESULT end(HRESULT hr)
     return hr;
 }
 
-HRESULT __cdecl HostMemSetBindingFlags(UINT32 new_flags)
+/* What is asked for. */
+static BOOL read_options(const HOSTMEM_BIND_OPTIONS *given, HOSTMEM_BIND_OPTIONS *options)
 {
-    if (new_flags & ~(UINT32)HOSTMEM_BIND_CRT_HEAP) {
-        return E_INVALIDARG;
+    *options = (HOSTMEM_BIND_OPTIONS){.Size = sizeof(*options)};
+    if (!given) {
+        return TRUE;
     }
-    if (!begin()) {
-        return ALREADY_BOUND;
+    UINT32 size = given->Size;
+    if (size < sizeof(*given) || size > LONGEST_STRUCT ||
+        (given->Flags & ~(UINT32)HOSTMEM_BIND_CRT_HEAP)) {
+        return FALSE;
     }
-    flags = new_flags;
-    change_state(TRYING, NONE);
-    return S_OK;
+    for (UINT32 i = sizeof(*given); i < size; i++) {
+        if (((const BYTE *)given)[i] != 0) {
+            return FALSE;
+        }
+    }
+    *options = *given;
+    return TRUE;
 }
 
-HRESULT __cdecl HostMemSetStartCallback(void(CALLBACK *callback)(void))
+HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime,
+                                   const HOSTMEM_BIND_OPTIONS *given)
 {
-    if (!begin()) {
-        return ALREADY_BOUND;
-    }
-    runtime_start_set_callback(callback);
-    change_state(TRYING, NONE);
-    return S_OK;
-}
-
-HRESULT __cdecl HostMemSetTerminationCallback(void(CALLBACK *callback)(UINT32 exit_code))
-{
-    if (!begin()) {
-        return ALREADY_BOUND;
-    }
-    bound_end_set_callback(callback);
-    change_state(TRYING, NONE);
-    return S_OK;
-}
-
-HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime)
-{
+    HOSTMEM_BIND_OPTIONS options;
     if (!manager || !runtime) {
         return E_POINTER;
     }
-    return begin() ? end(bind_now(manager, runtime)) : ALREADY_BOUND;
+    if (!read_options(given, &options)) {
+        return E_INVALIDARG;
+    }
+    return begin() ? end(bind_now(manager, runtime, &options)) : ALREADY_BOUND;
 }
 
 /* ---- On load ---- */
@@ -296,9 +293,10 @@ static void bind_loaded(HMODULE runtime)
     }
 }
 
-static HRESULT wait_for(IHostMemoryManager *manager, const WCHAR *module)
+static HRESULT wait_for(IHostMemoryManager *manager, const WCHAR *module,
+                        const HOSTMEM_BIND_OPTIONS *options)
 {
-    HRESULT hr = prepare(manager, &targets_of_binding);
+    HRESULT hr = prepare(manager, options, &targets_of_binding);
     if (hr != S_OK) {
         return end(hr);
     }
@@ -323,14 +321,17 @@ static HRESULT wait_for(IHostMemoryManager *manager, const WCHAR *module)
     return S_OK;
 }
 
-HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHAR *module)
+HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHAR *module,
+                                         const HOSTMEM_BIND_OPTIONS *given)
 {
+    HOSTMEM_BIND_OPTIONS options;
     if (!manager) {
         return E_POINTER;
     }
     module = module ? module : L"coreclr.dll";
     WCHAR name[LOAD_WATCH_NAME];
-    if (!*module || lstrlenW(module) >= LOAD_WATCH_NAME - 4 || wcspbrk(module, L"\\/:")) {
+    if (!*module || lstrlenW(module) >= LOAD_WATCH_NAME - 4 || wcspbrk(module, L"\\/:") ||
+        !read_options(given, &options)) {
         return E_INVALIDARG;
     }
     lstrcpyW(name, module);
@@ -341,7 +342,7 @@ HRESULT __cdecl HostMemBindRuntimeOnLoad(IHostMemoryManager *manager, const WCHA
         return ALREADY_BOUND;
     }
     HMODULE loaded = GetModuleHandleW(name);
-    return loaded ? end(bind_now(manager, loaded)) : wait_for(manager, name);
+    return loaded ? end(bind_now(manager, loaded, &options)) : wait_for(manager, name, &options);
 }
 
 HRESULT __cdecl HostMemCancelBindRuntimeOnLoad(void)
@@ -373,27 +374,31 @@ HRESULT __cdecl HostMemGetBinding(HOSTMEM_BINDING *binding)
     if (!binding) {
         return E_POINTER;
     }
-    if (binding->Size != sizeof(*binding)) {
+    UINT32 size = binding->Size;
+    if (size < sizeof(*binding) || size > LONGEST_STRUCT) {
         return E_INVALIDARG;
     }
+    memset(binding, 0, size);
     *binding = (HOSTMEM_BINDING){
-        .Size = sizeof(*binding),
+        .Size = size,
         .Result = result,
         .Runtime = bound_runtime,
     };
-    memory_doors_count(binding);
+    memory_functions_count(binding);
+    bound_views_count(binding);
     return S_OK;
 }
 
-HRESULT __cdecl HostMemGetDoors(UINT32 first, UINT32 capacity, HOSTMEM_DOOR *doors, UINT32 *count)
+HRESULT __cdecl HostMemGetFunctions(UINT32 first, UINT32 capacity, HOSTMEM_FUNCTION *functions,
+                                    UINT32 *count)
 {
     if (!count) {
         return E_POINTER;
     }
     *count = 0;
-    if (!doors) {
+    if (!functions) {
         return E_POINTER;
     }
-    *count = memory_doors_get(first, capacity, doors);
+    *count = memory_functions_get(first, capacity, functions);
     return S_OK;
 }

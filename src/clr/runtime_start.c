@@ -13,7 +13,8 @@ static const IID iid_runtime_host = {
 static _Atomic(ICLRRuntimeHost *) probe; /* of the bound runtime, for ever; NULL: there is none */
 static HMODULE late;                     /* the runtime, if its probe is still to be made */
 static IHostMemoryPolicy *listener;      /* the binding's reference */
-static void(CALLBACK *host_callback)(void);
+static void(CALLBACK *on_start)(void *context);
+static void *start_context;
 static atomic_bool started;
 
 /* What every runtime exports for debuggers, to tell where in its start it is: the event is
@@ -48,9 +49,12 @@ static void make_probe(HMODULE runtime)
     }
 }
 
-void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy)
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy,
+                         const HOSTMEM_BIND_OPTIONS *options)
 {
     listener = policy;
+    on_start = options->OnStart;
+    start_context = options->Context;
     if (initialized) {
         make_probe(runtime);
     } else {
@@ -66,11 +70,7 @@ void runtime_start_forget(void)
     }
     late = NULL;
     listener = NULL;
-}
-
-void runtime_start_set_callback(void(CALLBACK *callback)(void))
-{
-    host_callback = callback;
+    on_start = NULL;
 }
 
 /* Relaxed: the flag guards nothing, and a thread that reads it late only asks once more. */
@@ -82,8 +82,8 @@ static void start_is_over(void)
     if (listener) {
         IHostMemoryPolicy_RuntimeStarted(listener);
     }
-    if (host_callback) {
-        host_callback();
+    if (on_start) {
+        on_start(start_context);
     }
 }
 

@@ -24,12 +24,10 @@ BOOL runtime_start_has_begun(HMODULE runtime);
 
 /* Begin to watch `runtime`. Call it before the heap functions are bound: what it makes the runtime
  * allocate stays allocated. A runtime whose entry point has not run yet, `initialized` FALSE, is
- * asked from the moment it creates its memory resource notification. `policy` is told of the end of
- * the start; NULL: nobody is. */
-void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy);
-
-/* What is called besides; of every watch to come. NULL: nothing. */
-void runtime_start_set_callback(void(CALLBACK *callback)(void));
+ * asked from the moment it creates its memory resource notification. Told of the end of the start
+ * are `policy`, which can be NULL, and the host by options->OnStart. */
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy,
+                         const HOSTMEM_BIND_OPTIONS *options);
 
 /* End the watch that runtime_start_watch began, for a binding that comes to nothing. */
 void runtime_start_forget(void);

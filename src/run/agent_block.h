@@ -17,7 +17,7 @@
 
 #define AGENT_DLL L"hostmem-agent.dll"
 #define AGENT_START                                                                                \
-    "hostmem_agent_start" /* a thread function; its argument is the board's handle */
+    "hostmem_agent_start" /* a thread function; its argument is the mapping's handle */
 
 #define AGENT_PATH 1024    /* UTF-16 units */
 #define AGENT_PROCESSES 64 /* later ones are not bound */
@@ -75,7 +75,7 @@ struct agent_block {
         L"COMPlus_gcConcurrent", L"DOTNET_gcServer", L"DOTNET_gcConcurrent"
 #define AGENT_VARIABLE_COUNT 6
 
-struct agent_board {
+struct agent_table {
     BOOL bind_children;
     DWORD runner_id;                                   /* hostmem-run */
     WCHAR variables[AGENT_VARIABLE_COUNT][AGENT_PATH]; /* as they were; empty: not set */
@@ -84,9 +84,9 @@ struct agent_board {
 };
 
 /* NULL: there are no more. */
-static inline struct agent_block *agent_block_at(struct agent_board *board, LONG i)
+static inline struct agent_block *agent_block_at(struct agent_table *table, LONG i)
 {
-    return i < board->count && i < AGENT_PROCESSES ? &board->blocks[i] : NULL;
+    return i < table->count && i < AGENT_PROCESSES ? &table->blocks[i] : NULL;
 }
 
 #endif

@@ -40,21 +40,21 @@ static void name_runtime_folder(const struct options *options)
 }
 
 /* Before anything is set. */
-static struct agent_board *create_board(const struct options *options, HANDLE *mapping)
+static struct agent_table *create_table(const struct options *options, HANDLE *mapping)
 {
     *mapping = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0,
-                                  sizeof(struct agent_board), NULL);
+                                  sizeof(struct agent_table), NULL);
     static const WCHAR *const variables[] = {AGENT_VARIABLES};
-    struct agent_board *board =
-        *mapping ? MapViewOfFile(*mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*board)) : NULL;
-    if (board) {
-        struct agent_block *block = &board->blocks[0];
-        board->bind_children = options->bind_children;
-        board->runner_id = GetCurrentProcessId();
+    struct agent_table *table =
+        *mapping ? MapViewOfFile(*mapping, FILE_MAP_ALL_ACCESS, 0, 0, sizeof(*table)) : NULL;
+    if (table) {
+        struct agent_block *block = &table->blocks[0];
+        table->bind_children = options->bind_children;
+        table->runner_id = GetCurrentProcessId();
         for (int i = 0; i < AGENT_VARIABLE_COUNT; i++) {
-            GetEnvironmentVariableW(variables[i], board->variables[i], AGENT_PATH);
+            GetEnvironmentVariableW(variables[i], table->variables[i], AGENT_PATH);
         }
-        board->count = 1;
+        table->count = 1;
         block->limits = new_manager_limits(options);
         block->faults = options->faults;
         block->binding_flags = options->binding_flags;
@@ -63,7 +63,7 @@ static struct agent_board *create_board(const struct options *options, HANDLE *m
             wcsncpy(block->trace_file, options->trace_file, AGENT_PATH - 1);
         }
     }
-    return board;
+    return table;
 }
 
 static WCHAR *command_line(const struct options *options)
@@ -140,22 +140,22 @@ static int check_agent(const struct options *options, const struct agent_block *
     }
 }
 
-static void wait_for_end(struct agent_board *board, HANDLE process)
+static void wait_for_end(struct agent_table *table, HANDLE process)
 {
-    DWORD period = board->bind_children ? LOOK_MS : INFINITE;
-    board->blocks[0].process = process;
+    DWORD period = table->bind_children ? LOOK_MS : INFINITE;
+    table->blocks[0].process = process;
     while (WaitForSingleObject(process, period) == WAIT_TIMEOUT) {
-        child_job_resume_abandoned(board);
+        child_job_resume_abandoned(table);
     }
-    child_job_resume_abandoned(board);
+    child_job_resume_abandoned(table);
 }
 
 /* From its first instruction to its end. Returns -1 and the exit code, or that after a message. */
-static int run_to_end(const struct options *options, struct agent_board *board, HANDLE mapping,
+static int run_to_end(const struct options *options, struct agent_table *table, HANDLE mapping,
                       DWORD *exit_code)
 {
     PROCESS_INFORMATION process;
-    struct agent_block *block = &board->blocks[0];
+    struct agent_block *block = &table->blocks[0];
     DWORD error = start_suspended(options, &process);
     if (error != ERROR_SUCCESS) {
         return text_fail(L"%ls cannot be started: error %lu", options->program, error);
@@ -170,22 +170,22 @@ static int run_to_end(const struct options *options, struct agent_board *board, 
     } else {
         TerminateProcess(process.hProcess, EXIT_CODE_USAGE);
     }
-    wait_for_end(board, process.hProcess);
+    wait_for_end(table, process.hProcess);
     GetExitCodeProcess(process.hProcess, exit_code);
     child_job_end();
     CloseHandle(process.hThread);
     return result;
 }
 
-static void close_board(struct agent_board *board, HANDLE mapping)
+static void close_table(struct agent_table *table, HANDLE mapping)
 {
     struct agent_block *block;
-    for (LONG i = 0; (block = agent_block_at(board, i)) != NULL; i++) {
+    for (LONG i = 0; (block = agent_block_at(table, i)) != NULL; i++) {
         if (block->process) {
             CloseHandle(block->process);
         }
     }
-    UnmapViewOfFile(board);
+    UnmapViewOfFile(table);
     CloseHandle(mapping);
 }
 
@@ -244,14 +244,14 @@ static struct report report_of(const struct agent_block *block)
 }
 
 /* Of every process that ran .NET. Returns how many there were. */
-static unsigned write_reports(const struct agent_board *board,
+static unsigned write_reports(const struct agent_table *table,
                               const struct runtime_location *location)
 {
     static struct report reports[AGENT_PROCESSES];
     unsigned count = 0;
-    for (LONG i = 0; i < board->count && i < AGENT_PROCESSES; i++) {
-        if (board->blocks[i].bound == S_OK) {
-            reports[count] = report_of(&board->blocks[i]);
+    for (LONG i = 0; i < table->count && i < AGENT_PROCESSES; i++) {
+        if (table->blocks[i].bound == S_OK) {
+            reports[count] = report_of(&table->blocks[i]);
             if (i == 0 && !*reports[count].version && location->runtime_config) {
                 reports[count].version = location->version; /* it is in the program's folder */
             }
@@ -301,17 +301,17 @@ static void explain_crash(const struct options *options, const struct agent_bloc
 }
 
 /* What is to be said when the program has ended. Returns the exit code. */
-static int conclude(const struct options *options, const struct agent_board *board, DWORD exit_code,
+static int conclude(const struct options *options, const struct agent_table *table, DWORD exit_code,
                     const struct runtime_location *location)
 {
-    const struct agent_block *block = &board->blocks[0];
+    const struct agent_block *block = &table->blocks[0];
     const WCHAR *name = path_name(options->program);
     if (FAILED(block->bound)) {
         text_fail(L"the runtime that %ls loaded cannot be bound: 0x%08lx", name, block->bound);
     } else if (block->bound == S_OK && (!block->start_bytes || exit_code == START_FAILURE) &&
                start_limit_refused(&figures_of(block)->statistics)) {
         return explain_start(options, block);
-    } else if (write_reports(board, location) == 0) {
+    } else if (write_reports(table, location) == 0) {
         text_fail(L"%ls ended with %ls and never loaded a .NET runtime", name,
                   text_format(exit_code < 0x80000000u ? L"%lu" : L"0x%08lx", exit_code));
     }
@@ -322,9 +322,9 @@ static int conclude(const struct options *options, const struct agent_board *boa
     if (block->trace_missing) {
         text_fail(L"calls that the trace lacks: %I64u", block->trace_missing);
     }
-    if (board->count > AGENT_PROCESSES) {
+    if (table->count > AGENT_PROCESSES) {
         text_fail(L"%ls started %ld processes, of which the first %d were bound", name,
-                  board->count - 1, AGENT_PROCESSES - 1);
+                  table->count - 1, AGENT_PROCESSES - 1);
     }
     return (int)exit_code;
 }
@@ -332,8 +332,8 @@ static int conclude(const struct options *options, const struct agent_board *boa
 int child_host_run(const struct options *options)
 {
     HANDLE mapping;
-    struct agent_board *board = create_board(options, &mapping);
-    if (!board) {
+    struct agent_table *table = create_table(options, &mapping);
+    if (!table) {
         return text_fail(L"out of memory");
     }
     int result = report_prepare(options, NULL);
@@ -343,11 +343,11 @@ int child_host_run(const struct options *options)
         name_runtime_folder(options);
         runtime_of_executable(options->program, &location);
         report_gc_settings(gc_settings_apply(options, &location));
-        result = run_to_end(options, board, mapping, &exit_code);
+        result = run_to_end(options, table, mapping, &exit_code);
         if (result < 0) {
-            result = conclude(options, board, exit_code, &location);
+            result = conclude(options, table, exit_code, &location);
         }
     }
-    close_board(board, mapping);
+    close_table(table, mapping);
     return result;
 }

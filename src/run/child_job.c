@@ -34,12 +34,12 @@ void child_job_end(void)
 /* ---- What was abandoned ---- */
 
 /* A process of the job that nobody is going to resume. */
-static BOOL is_abandoned(struct agent_board *board, DWORD process_id)
+static BOOL is_abandoned(struct agent_table *table, DWORD process_id)
 {
     const struct agent_block *block;
-    for (LONG i = 0; (block = agent_block_at(board, i)) != NULL; i++) {
+    for (LONG i = 0; (block = agent_block_at(table, i)) != NULL; i++) {
         if (block->process_id == process_id && !process_has_ended(block->process)) {
-            return !block->handed_over && process_has_ended(board->blocks[block->creator].process);
+            return !block->handed_over && process_has_ended(table->blocks[block->creator].process);
         }
     }
     return TRUE;
@@ -56,13 +56,13 @@ static BOOL is_in(const JOBOBJECT_BASIC_PROCESS_ID_LIST *list, DWORD process_id)
 }
 
 /* A thread that is not suspended does not notice. */
-static void resume_threads(struct agent_board *board, const JOBOBJECT_BASIC_PROCESS_ID_LIST *list)
+static void resume_threads(struct agent_table *table, const JOBOBJECT_BASIC_PROCESS_ID_LIST *list)
 {
     HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
     THREADENTRY32 entry = {.dwSize = sizeof(entry)};
     for (BOOL more = Thread32First(snapshot, &entry); more; more = Thread32Next(snapshot, &entry)) {
         if (is_in(list, entry.th32OwnerProcessID) &&
-            is_abandoned(board, entry.th32OwnerProcessID)) {
+            is_abandoned(table, entry.th32OwnerProcessID)) {
             HANDLE thread = OpenThread(THREAD_SUSPEND_RESUME, FALSE, entry.th32ThreadID);
             ResumeThread(thread);
             CloseHandle(thread);
@@ -71,19 +71,19 @@ static void resume_threads(struct agent_board *board, const JOBOBJECT_BASIC_PROC
     CloseHandle(snapshot);
 }
 
-void child_job_resume_abandoned(struct agent_board *board)
+void child_job_resume_abandoned(struct agent_table *table)
 {
     struct agent_block *block;
     union {
         JOBOBJECT_BASIC_PROCESS_ID_LIST list;
         BYTE room[8192];
     } processes;
-    for (LONG i = 0; (block = agent_block_at(board, i)) != NULL; i++) {
+    for (LONG i = 0; (block = agent_block_at(table, i)) != NULL; i++) {
         if (block->starts != 0 && process_has_ended(block->process)) {
             block->starts = 0;
             if (QueryInformationJobObject(job, JobObjectBasicProcessIdList, &processes,
                                           sizeof(processes), NULL)) {
-                resume_threads(board, &processes.list);
+                resume_threads(table, &processes.list);
             }
         }
     }

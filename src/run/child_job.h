@@ -17,7 +17,7 @@ void child_job_end(void);
 
 /* A process that ends while it starts another one leaves that suspended for ever, with the streams that
  * it has inherited: it is resumed. To be called now and then, and when the program has ended. */
-void child_job_resume_abandoned(struct agent_board *board);
+void child_job_resume_abandoned(struct agent_table *table);
 
 /* Of NULL it is not known. */
 static inline BOOL process_has_ended(HANDLE process)

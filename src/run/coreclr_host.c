@@ -6,6 +6,7 @@
  * the trusted ones.
  */
 #include "coreclr_host.h"
+#include "exit_hook.h"
 #include "gc_settings.h"
 #include "report.h"
 #include "runtime_locator.h"
@@ -171,7 +172,12 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
     if (!coreclr) {
         return text_fail(L"cannot load %ls: error %lu", location.coreclr, GetLastError());
     }
-    HRESULT hr = HostMemBindRuntime(manager, coreclr);
+    const HOSTMEM_BIND_OPTIONS bind_options = {
+        .Size = sizeof(bind_options),
+        .Flags = options->binding_flags,
+        .OnTermination = exit_hook_run_apart,
+    };
+    HRESULT hr = HostMemBindRuntime(manager, coreclr, &bind_options);
     if (FAILED(hr)) {
         return text_fail(L"cannot bind %ls: HostMemBindRuntime returned 0x%08lx", location.coreclr,
                          hr);

@@ -9,7 +9,7 @@ static exit_hook *the_hook;
 static LONG armed; /* set when all below is */
 static DWORD fls_slot;
 static process_ends_fn process_ends; /* RtlDllShutdownInProgress */
-static HANDLE witness;               /* a thread that waits, and runs the hook apart */
+static HANDLE hook_thread;           /* a thread that waits, and runs the hook apart */
 static HANDLE wanted, done;          /* events: by that thread; by any, or never to be */
 static DWORD code_apart;
 static LPTOP_LEVEL_EXCEPTION_FILTER next_filter;
@@ -37,8 +37,9 @@ static DWORD WINAPI wait_until_wanted(void *unused)
     return 0;
 }
 
-void CALLBACK exit_hook_run_apart(UINT32 exit_code)
+void CALLBACK exit_hook_run_apart(void *context, UINT32 exit_code)
 {
+    (void)context;
     code_apart = exit_code;
     SetEvent(wanted);
     WaitForSingleObject(done, PATIENCE_MS);
@@ -84,8 +85,8 @@ static void end_of_process(void)
     if (armed) {
         /* A thread ends some time after it is told to; a second is for ever. */
         DWORD exit_code = 0;
-        WaitForSingleObject(witness, 1000);
-        GetExitCodeThread(witness, &exit_code);
+        WaitForSingleObject(hook_thread, 1000);
+        GetExitCodeThread(hook_thread, &exit_code);
         exit_hook_run(exit_code);
     }
 }
@@ -119,11 +120,11 @@ BOOL exit_hook_set(exit_hook *hook)
     wanted = CreateEventW(NULL, FALSE, FALSE, NULL);
     done = CreateEventW(NULL, TRUE, FALSE, NULL);
     if (wanted && done) {
-        witness = CreateThread(NULL, 256 * 1024, wait_until_wanted, NULL,
-                               STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+        hook_thread = CreateThread(NULL, 256 * 1024, wait_until_wanted, NULL,
+                                   STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
     }
     fls_slot = FlsAlloc(fls_callback);
-    if (!witness || fls_slot == FLS_OUT_OF_INDEXES) {
+    if (!hook_thread || fls_slot == FLS_OUT_OF_INDEXES) {
         return FALSE;
     }
     process_ends = (process_ends_fn)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"),

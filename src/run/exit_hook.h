@@ -15,7 +15,7 @@
  *                     and calls it first. The exit code will be the exception's.
  *
  * What terminates the process (Environment.FailFast, stack overflow) asks nobody. Where a bound runtime
- * does it, HostMemSetTerminationCallback tells; exit_hook_run_apart is for that.
+ * does it, HOSTMEM_BIND_OPTIONS.OnTermination tells; exit_hook_run_apart is for that.
  */
 #ifndef RUN_EXIT_HOOK_H
 #define RUN_EXIT_HOOK_H
@@ -34,7 +34,7 @@ void exit_hook_run(DWORD exit_code);
 
 /* Call it on another thread, unless it was called already, and give it three seconds: for a thread
  * that may be out of stack, and may hold what the hook waits for. */
-void CALLBACK exit_hook_run_apart(UINT32 exit_code);
+void CALLBACK exit_hook_run_apart(void *context, UINT32 exit_code);
 
 /* Do without: the process ends after an error of our own. */
 void exit_hook_cancel(void);

@@ -45,5 +45,5 @@ void figures_take(IHostMemoryStatistics *source, struct figures *figures)
     IHostMemoryStatistics_GetStatistics(source, &figures->statistics);
     take_regions(source, figures);
     HostMemGetBinding(&figures->binding);
-    HostMemGetDoors(0, FIGURES_DOORS, figures->doors, &figures->door_count);
+    HostMemGetFunctions(0, FIGURES_FUNCTIONS, figures->functions, &figures->function_count);
 }

@@ -9,7 +9,7 @@
 #include <hostmem/hostmem.h>
 
 #define FIGURES_LARGEST 8
-#define FIGURES_DOORS 96
+#define FIGURES_FUNCTIONS 96
 
 struct figures {
     UINT64 ticks; /* GetTickCount64 when they were taken */
@@ -20,8 +20,8 @@ struct figures {
     HOSTMEM_REGION largest[FIGURES_LARGEST]; /* descending */
     UINT32 largest_count;
     HOSTMEM_BINDING binding;
-    HOSTMEM_DOOR doors[FIGURES_DOORS]; /* the first that were met */
-    UINT32 door_count;
+    HOSTMEM_FUNCTION functions[FIGURES_FUNCTIONS]; /* the first that were met */
+    UINT32 function_count;
 };
 
 /* Take them. Calls the system and hostmem only: it can be done while the process ends. */

@@ -72,7 +72,7 @@ static SIZE_T start_offset(const WCHAR *path)
     return offset;
 }
 
-DWORD inject_agent(HANDLE process, HANDLE board)
+DWORD inject_agent(HANDLE process, HANDLE mapping)
 {
     static WCHAR self[MAX_PATH]; /* hostmem-run or the agent: all lie in one folder */
     HMODULE module = NULL;
@@ -82,7 +82,7 @@ DWORD inject_agent(HANDLE process, HANDLE board)
     GetModuleFileNameW(module, self, MAX_PATH);
     const WCHAR *library = text_format(L"%ls\\hostmem.dll", path_folder(self));
     const WCHAR *agent = text_format(L"%ls\\" AGENT_DLL, path_folder(self));
-    HANDLE its_board;
+    HANDLE its_mapping;
     SIZE_T offset = start_offset(agent);
     if (!offset) {
         return ERROR_MOD_NOT_FOUND;
@@ -98,11 +98,11 @@ DWORD inject_agent(HANDLE process, HANDLE board)
     if (!base) {
         return ERROR_MOD_NOT_FOUND;
     }
-    if (!DuplicateHandle(GetCurrentProcess(), board, process, &its_board, 0, FALSE,
+    if (!DuplicateHandle(GetCurrentProcess(), mapping, process, &its_mapping, 0, FALSE,
                          DUPLICATE_SAME_ACCESS)) {
         return GetLastError();
     }
     DWORD result = ERROR_SUCCESS;
-    error = call(process, (LPTHREAD_START_ROUTINE)(uintptr_t)(base + offset), its_board, &result);
+    error = call(process, (LPTHREAD_START_ROUTINE)(uintptr_t)(base + offset), its_mapping, &result);
     return error == ERROR_SUCCESS ? result : error;
 }

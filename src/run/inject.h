@@ -9,9 +9,9 @@
 
 #include <windows.h>
 
-/* board  handle of a file mapping with a struct agent_board, in which the process has a block; it gets
- *        a handle of its own.
+/* mapping  handle of a file mapping with a struct agent_table, in which the process has a block; it
+ *          gets a handle of its own.
  * Returns ERROR_SUCCESS when the agent has come back; the block tells with what. */
-DWORD inject_agent(HANDLE process, HANDLE board);
+DWORD inject_agent(HANDLE process, HANDLE mapping);
 
 #endif

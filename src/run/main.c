@@ -60,8 +60,6 @@ static int run(const struct options *options)
     IHostMemoryManager *manager;
     HOSTMEM_OPTIONS limits = new_manager_limits(options);
     HRESULT hr = new_manager(&limits, &options->faults, &manager);
-    HostMemSetBindingFlags(options->binding_flags);
-    HostMemSetTerminationCallback(exit_hook_run_apart);
     if (hr != S_OK) {
         return text_fail(L"the memory manager cannot be made: 0x%08lx", hr);
     }

@@ -117,22 +117,22 @@ static void write_commit(struct text_writer *writer, const struct report *report
     text_write(writer, "}");
 }
 
-static void write_doors(struct text_writer *writer, const struct figures *figures)
+static void write_functions(struct text_writer *writer, const struct figures *figures)
 {
     static const char *const kinds[] = {"import", "delayLoaded", "lookedUp"};
     static const char *const states[] = {"bound", "passedOn", "unknown"};
     const HOSTMEM_BINDING *binding = &figures->binding;
-    WRITE_OBJECT(writer, "doors", {"bound", binding->BoundDoors},
-                 {"passedOn", binding->PassedOnDoors}, {"unknown", binding->UnknownDoors});
-    text_write(writer, ",\n  \"doorList\": [");
-    for (UINT32 i = 0; i < figures->door_count; i++) {
-        const HOSTMEM_DOOR *door = &figures->doors[i];
+    WRITE_OBJECT(writer, "functions", {"bound", binding->BoundFunctions},
+                 {"passedOn", binding->PassedOnFunctions}, {"unknown", binding->UnknownFunctions});
+    text_write(writer, ",\n  \"functionList\": [");
+    for (UINT32 i = 0; i < figures->function_count; i++) {
+        const HOSTMEM_FUNCTION *function = &figures->functions[i];
         text_write(writer, i > 0 ? ", {\"name\": \"" : "{\"name\": \"");
-        text_write(writer, door->Name);
+        text_write(writer, function->Name);
         text_write(writer, "\", \"kind\": \"");
-        text_write(writer, kinds[door->Kind]);
+        text_write(writer, kinds[function->Kind]);
         text_write(writer, "\", \"state\": \"");
-        text_write(writer, states[door->State]);
+        text_write(writer, states[function->State]);
         text_write(writer, "\"}");
     }
     text_write(writer, "]");
@@ -141,6 +141,7 @@ static void write_doors(struct text_writer *writer, const struct figures *figure
 static void write_members(const struct report *report, struct text_writer *writer)
 {
     const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
+    const HOSTMEM_BINDING *binding = &report->figures.binding;
     write_runtime(writer, report);
     text_write(writer, ",\n  ");
     if (report->runs) {
@@ -169,7 +170,9 @@ static void write_members(const struct report *report, struct text_writer *write
     WRITE_OBJECT(writer, "views", {"current", statistics->ViewsCurrent},
                  {"currentBytes", statistics->ViewsCurrentBytes});
     WRITE_OBJECT(writer, "sections", {"currentBytes", statistics->ForeignCommitCurrentBytes},
-                 {"peakBytes", statistics->ForeignCommitPeakBytes});
+                 {"peakBytes", statistics->ForeignCommitPeakBytes},
+                 {"freedBehind", binding->FreedBehind},
+                 {"refusedRefunds", binding->RefusedRefunds});
     WRITE_OBJECT(writer, "notifications", {"low", statistics->NotificationsLow},
                  {"neutral", statistics->NotificationsNeutral},
                  {"high", statistics->NotificationsHigh});
@@ -181,8 +184,8 @@ static void write_members(const struct report *report, struct text_writer *write
     text_write(writer, ",\n  ");
     write_member(writer, "gcSegmentBytes", report->gc.segment);
     text_write(writer, ",\n  ");
-    write_member(writer, "tableBytes", statistics->TableBytes);
-    write_doors(writer, &report->figures);
+    write_member(writer, "tableBytes", statistics->TableBytes + binding->TableBytes);
+    write_functions(writer, &report->figures);
 }
 
 void report_write_json(const struct report *report, const struct report *children, unsigned count,

@@ -52,9 +52,12 @@ static void write_memory(struct text_writer *writer, const struct report *report
     text_write(writer, "\n");
     write_figure(writer, "heap blocks", statistics->HeapCurrentBlocks);
     write_figure(writer, "mapped views", statistics->ViewsCurrent);
+    if (report->figures.binding.FreedBehind) {
+        write_figure(writer, "views, sections others freed", report->figures.binding.FreedBehind);
+    }
     text_write(writer, "  ");
     text_write_padded(writer, "hostmem's own tables", LABEL);
-    write_bytes(writer, statistics->TableBytes, FIGURE);
+    write_bytes(writer, statistics->TableBytes + report->figures.binding.TableBytes, FIGURE);
     text_write(writer, "\n");
     if (report->figures.commit_bytes != report->figures.commit_os_bytes) {
         text_write(writer, "  the system counts ");
@@ -134,19 +137,19 @@ static void write_calls(struct text_writer *writer, const HOSTMEM_STATISTICS *st
 }
 
 /* What is unknown by its name: it may be a way around the manager. */
-static void write_doors(struct text_writer *writer, const struct figures *figures)
+static void write_functions(struct text_writer *writer, const struct figures *figures)
 {
     if (!figures->binding.Runtime) {
         return;
     }
     text_write(writer, "\n  functions for memory that the runtime can reach\n");
-    write_figure(writer, "bound", figures->binding.BoundDoors);
-    write_figure(writer, "passed on", figures->binding.PassedOnDoors);
-    write_figure(writer, "unknown", figures->binding.UnknownDoors);
-    for (UINT32 i = 0; i < figures->door_count; i++) {
-        if (figures->doors[i].State == HOSTMEM_DOOR_UNKNOWN) {
+    write_figure(writer, "bound", figures->binding.BoundFunctions);
+    write_figure(writer, "passed on", figures->binding.PassedOnFunctions);
+    write_figure(writer, "unknown", figures->binding.UnknownFunctions);
+    for (UINT32 i = 0; i < figures->function_count; i++) {
+        if (figures->functions[i].State == HOSTMEM_FUNCTION_UNKNOWN) {
             text_write(writer, "    ");
-            text_write(writer, figures->doors[i].Name);
+            text_write(writer, figures->functions[i].Name);
             text_write(writer, "\n");
         }
     }
@@ -235,6 +238,6 @@ void report_write_text(const struct report *report, struct text_writer *writer)
     write_limits(writer, report);
     write_faults(writer, report);
     write_calls(writer, &report->figures.statistics);
-    write_doors(writer, &report->figures);
+    write_functions(writer, &report->figures);
     write_regions(writer, report);
 }

@@ -67,7 +67,7 @@ static int run_program(int side, unsigned runs)
                     trace_manager_create(manager, &manager) == S_OK,
                 "a trace");
     }
-    require(side == RAW || HostMemBindRuntime(manager, runtime) == S_OK, "binding");
+    require(side == RAW || HostMemBindRuntime(manager, runtime, NULL) == S_OK, "binding");
     require(coreclr_start() == S_OK, "starting the runtime");
     double wall = bench_now(), processor = processor_time();
     for (unsigned i = 0; i < runs; i++) {

@@ -3,6 +3,7 @@
 
 HMODULE coreclr;
 struct imports before, after;
+HOSTMEM_BIND_OPTIONS bind_options = {.Size = sizeof(bind_options)};
 
 int load_runtime(void **state)
 {
@@ -17,7 +18,8 @@ int load_runtime(void **state)
 
 int bind_recording_manager(void **state)
 {
-    if (load_runtime(state) != 0 || HostMemBindRuntime(recording_manager(), coreclr) != S_OK) {
+    if (load_runtime(state) != 0 ||
+        HostMemBindRuntime(recording_manager(), coreclr, &bind_options) != S_OK) {
         return -1;
     }
     imports_read(coreclr, &after);
@@ -28,7 +30,7 @@ int bind_hostmem(void **state)
 {
     IHostMemoryManager *manager;
     if (load_runtime(state) != 0 || HostMemCreateManager(NULL, &manager) != S_OK ||
-        HostMemBindRuntime(manager, coreclr) != S_OK) {
+        HostMemBindRuntime(manager, coreclr, &bind_options) != S_OK) {
         return -1;
     }
     imports_read(coreclr, &after);

@@ -25,6 +25,9 @@ extern struct imports before, after;
 /* Loaded and not bound. */
 int load_runtime(void **state);
 
+/* What the setups below bind with; none at first. */
+extern HOSTMEM_BIND_OPTIONS bind_options;
+
 /* Bound to the recording manager. */
 int bind_recording_manager(void **state);
 

@@ -31,9 +31,11 @@ binding_tests(bind test_bind_coreclr
     the_start_is_process_critical_and_the_program_is_not
     what_no_collection_frees_is_domain_critical
     the_host_hears_once_that_the_runtime_has_started
+    a_segment_is_one_until_it_is_released
     virtual_memory_goes_through_the_manager
     the_heap_functions_do_what_win32_does
     heap_blocks_of_others_and_other_heaps_go_to_the_system
+    only_blocks_of_the_system_wait_for_the_lock_of_its_heap
     the_memory_load_is_the_managers
     with_a_limit_the_budget_is_the_machine
     a_notification_of_the_manager_signals_the_runtimes_object
@@ -59,5 +61,14 @@ binding_tests(sections test_bind_sections
     threads_that_commit_the_same_pages_charge_them_once
     a_section_is_charged_in_whole_pages
     a_view_that_cannot_be_unmapped_keeps_its_section
+    a_view_that_others_unmapped_is_found_when_it_is_unmapped
+    a_commit_where_a_view_was_is_answered_as_windows_does
+    a_view_takes_the_place_of_one_that_others_unmapped
+    a_region_takes_the_place_of_a_view_that_others_unmapped
+    a_handle_that_others_closed_is_found_when_it_is_closed
+    a_value_that_comes_again_is_no_section
+    a_section_with_two_handles_loses_one
+    a_refund_that_the_manager_refuses_is_counted
+    the_table_of_a_section_of_2_tib_is_small
     the_last_thread_passes_over_the_locks_of_the_dead
 )

@@ -65,8 +65,10 @@ list(APPEND EXPECT
     "regions.current > 0"
     "foreign.virtualFree = 0"
     "foreign.free = 0"
-    "doors.unknown = 0"
-    "doors.bound > 9"
+    "sections.freedBehind = 0"
+    "sections.refusedRefunds = 0"
+    "functions.unknown = 0"
+    "functions.bound > 9"
     "calls.CreateMalloc = 1"
     "calls.RegisterMemoryNotificationCallback = 1"
 )

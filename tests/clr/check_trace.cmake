@@ -2,7 +2,7 @@
 #     [-D REFUSED=TRUE] -P check_trace.cmake
 #
 # Records a program on a real runtime, replays it through everything there is, and compares: the
-# answers of raw Win32 with those of our manager, line by line, and the books of our manager with
+# answers of raw Win32 with those of our manager, line by line, and the accounting of our manager with
 # the report of the recorded run.
 #
 # COMMAND    list: the emulator, hostmem-run, its options (--trace and --report among them) and the

@@ -35,7 +35,7 @@ int wmain(int argc, WCHAR **argv)
     IHostMemoryManager *manager;
     HRESULT hr = HostMemCreateManager(NULL, &manager);
     if (hr == S_OK) {
-        hr = HostMemBindRuntimeOnLoad(manager, NULL);
+        hr = HostMemBindRuntimeOnLoad(manager, NULL, NULL);
     }
     if (hr != S_OK) {
         return fail("no binding", (unsigned long)hr);
@@ -48,8 +48,9 @@ int wmain(int argc, WCHAR **argv)
     void *statistics = NULL;
     IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics, &statistics);
     IHostMemoryStatistics_MeasureCommit((IHostMemoryStatistics *)statistics, &counted, &found);
-    printf("exit code %d, binding 0x%08lx, %u doors bound, %u passed on, %u unknown, %s\n",
-           exit_code, binding.Result, binding.BoundDoors, binding.PassedOnDoors,
-           binding.UnknownDoors, counted == found && found > 0 ? "books right" : "BOOKS WRONG");
+    printf("exit code %d, binding 0x%08lx, %u functions bound, %u passed on, %u unknown, %s\n",
+           exit_code, binding.Result, binding.BoundFunctions, binding.PassedOnFunctions,
+           binding.UnknownFunctions,
+           counted == found && found > 0 ? "accounting right" : "ACCOUNTING WRONG");
     return exit_code;
 }

@@ -23,7 +23,7 @@ add_test(NAME clr.on_load.3.1.hostfxr COMMAND hostfxr_host
     one two)
 set_tests_properties(clr.on_load.3.1.hostfxr PROPERTIES LABELS clr TIMEOUT 60
     PASS_REGULAR_EXPRESSION
-        "exit code 2, binding 0x00000000, [1-9][0-9]* doors bound, [0-9]+ passed on, 0 unknown, books right")
+        "exit code 2, binding 0x00000000, [1-9][0-9]* functions bound, [0-9]+ passed on, 0 unknown, accounting right")
 if(NOT EXISTS ${dotnet_3.1})
     set_tests_properties(clr.on_load.3.1.hostfxr PROPERTIES DISABLED TRUE)
 endif()

@@ -98,7 +98,7 @@ static HRESULT STDMETHODCALLTYPE manager_VirtualAlloc(IHostMemoryManager *manage
     return win32_result(*memory != NULL);
 }
 
-/* The next `foreign_frees` calls concern memory of somebody else. */
+/* The next `foreign_frees` calls concern memory of somebody else, and as many more fail. */
 static HRESULT STDMETHODCALLTYPE manager_VirtualFree(IHostMemoryManager *manager, void *address,
                                                      SIZE_T size, DWORD type)
 {
@@ -106,6 +106,10 @@ static HRESULT STDMETHODCALLTYPE manager_VirtualFree(IHostMemoryManager *manager
     if (recording.foreign_frees > 0) {
         InterlockedDecrement(&recording.foreign_frees);
         return HOST_E_INVALIDOPERATION;
+    }
+    if (recording.failing_frees > 0) {
+        InterlockedDecrement(&recording.failing_frees);
+        return E_FAIL;
     }
     return win32_result(VirtualFree(address, size, type));
 }

@@ -25,6 +25,7 @@ struct recording {
     LONG steps_back;     /* … at eProcessCritical again, after a lower level */
     EMemoryCriticalLevel last_level;
     LONG foreign_frees;
+    LONG failing_frees;
     int needs_calls;
     void *acquired;
     SIZE_T acquired_size;

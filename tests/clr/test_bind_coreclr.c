@@ -7,6 +7,7 @@
  * test_bind_coreclr <framework folder> <program> <test>
  */
 #include "clr/binding_fixture.h"
+#include "support/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ static void a_runtime_that_has_started_is_refused(void **state)
     IHostMemoryManager *manager = create_manager();
     (void)state;
     assert_int_equal(coreclr_start(), S_OK);
-    EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_SERVICE_ALREADY_RUNNING));
+    EXPECT_HR(HostMemBindRuntime(manager, coreclr, NULL),
+              hr_of_win32(ERROR_SERVICE_ALREADY_RUNNING));
     imports_read(coreclr, &after);
     assert_true(imports_equal(&before, &after));
     assert_int_equal(statistics_of(manager).Calls.CreateMalloc, 0);
@@ -31,8 +33,8 @@ static void a_second_binding_is_refused_and_the_first_stays(void **state)
 {
     IHostMemoryManager *manager = *state;
     EXPECT_REF(manager, 3 + 1); /* ours, the binding's two, the heap's */
-    EXPECT_HR(HostMemBindRuntime(manager, coreclr), hr_of_win32(ERROR_ALREADY_INITIALIZED));
-    EXPECT_HR(HostMemBindRuntime(manager, GetModuleHandleW(NULL)),
+    EXPECT_HR(HostMemBindRuntime(manager, coreclr, NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    EXPECT_HR(HostMemBindRuntime(manager, GetModuleHandleW(NULL), NULL),
               hr_of_win32(ERROR_ALREADY_INITIALIZED));
     EXPECT_REF(manager, 3 + 1);
     imports_read(coreclr, &before);
@@ -44,7 +46,7 @@ static void a_second_binding_is_refused_and_the_first_stays(void **state)
 
 static void expect_failure_without_trace(HRESULT expected)
 {
-    EXPECT_HR(HostMemBindRuntime(recording_manager(), coreclr), expected);
+    EXPECT_HR(HostMemBindRuntime(recording_manager(), coreclr, NULL), expected);
     imports_read(coreclr, &after);
     assert_true(imports_equal(&before, &after));
     assert_int_equal(recording.references, 0);
@@ -65,7 +67,7 @@ static void a_binding_that_fails_leaves_no_trace_and_can_be_tried_again(void **s
     int n = 0;
     while (FAILED(hr)) {
         recording.protects_until_failure = ++n;
-        hr = HostMemBindRuntime(recording_manager(), coreclr);
+        hr = HostMemBindRuntime(recording_manager(), coreclr, NULL);
         imports_read(coreclr, &after);
         if (FAILED(hr)) {
             assert_int_equal(hr, E_ACCESSDENIED);
@@ -138,9 +140,9 @@ static void the_start_is_process_critical_and_the_program_is_not(void **state)
 static int starts_heard;
 static LONG critical_before_start, others_before_start;
 
-static void CALLBACK hear_start(void)
+static void CALLBACK hear_start(void *context)
 {
-    starts_heard++;
+    starts_heard += context == &starts_heard;
     critical_before_start = recording.allocations[eProcessCritical];
     others_before_start =
         recording.allocations[eTaskCritical] + recording.allocations[eAppDomainCritical];
@@ -148,13 +150,14 @@ static void CALLBACK hear_start(void)
 
 static int bind_with_start_callback(void **state)
 {
-    return HostMemSetStartCallback(hear_start) == S_OK ? bind_recording_manager(state) : -1;
+    bind_options.OnStart = hear_start;
+    bind_options.Context = &starts_heard;
+    return bind_recording_manager(state);
 }
 
 static void the_host_hears_once_that_the_runtime_has_started(void **state)
 {
     (void)state;
-    EXPECT_HR(HostMemSetStartCallback(NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
     assert_int_equal(starts_heard, 0);
     assert_int_equal(coreclr_start(), S_OK);
     assert_int_equal(coreclr_run_program(), 3);
@@ -191,6 +194,39 @@ static void what_no_collection_frees_is_domain_critical(void **state)
     assert_int_equal(level_of_reservation(16 * MIB, PAGE_NOACCESS), eAppDomainCritical);
     assert_int_equal(level_of_reservation(4 * MIB, PAGE_READWRITE), eAppDomainCritical);
     assert_int_equal(level_of_reservation(16 * MIB, PAGE_READWRITE), eTaskCritical);
+}
+
+/* The level of the commit of a page. The runtime's own threads may be at work. */
+static int level_of_commit(char *page)
+{
+    for (int level = 0; level <= eProcessCritical; level++) {
+        recording.allocations[level] = 0;
+    }
+    for (int i = 0; i < 100; i++) {
+        assert_ptr_equal(FUNCTION(VirtualAlloc)(page, PAGE, MEM_COMMIT, PAGE_READWRITE), page);
+    }
+    return recording.allocations[eTaskCritical] >= 100 ? eTaskCritical : eAppDomainCritical;
+}
+
+static void a_segment_is_one_until_it_is_released(void **state)
+{
+    (void)state;
+    assert_int_equal(coreclr_start(), S_OK);
+    assert_int_equal(coreclr_run_program(), 3);
+    char *memory = FUNCTION(VirtualAlloc)(NULL, 16 * MIB, MEM_RESERVE, PAGE_READWRITE);
+    assert_int_equal(level_of_commit(memory), eTaskCritical);
+    assert_false(FUNCTION(VirtualFree)(memory, PAGE, MEM_RELEASE)); /* refused … */
+    assert_false(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE | MEM_DECOMMIT));
+    assert_int_equal(level_of_commit(memory), eTaskCritical); /* … and nothing has changed */
+    recording.failing_frees = 1; /* by the manager, for whatever reason */
+    assert_false(FUNCTION(VirtualFree)(memory, 0, MEM_RELEASE));
+    assert_int_equal(level_of_commit(memory), eTaskCritical);
+
+    assert_true(VirtualFree(memory, 0, MEM_RELEASE)); /* by others */
+    assert_ptr_equal(FUNCTION(VirtualAlloc)(memory + MIB, MIB, MEM_RESERVE, PAGE_NOACCESS),
+                     memory + MIB);
+    assert_int_equal(level_of_commit(memory + MIB), eAppDomainCritical);
+    assert_true(FUNCTION(VirtualFree)(memory + MIB, 0, MEM_RELEASE));
 }
 
 static void virtual_memory_goes_through_the_manager(void **state)
@@ -288,6 +324,48 @@ static void heap_blocks_of_others_and_other_heaps_go_to_the_system(void **state)
     assert_int_equal(statistics_of(manager).Calls.Alloc, 0);
 }
 
+/* ---- The lock of the process heap ---- */
+
+static HANDLE ready, go, own_done, foreign_done;
+
+/* A block of the manager's through what a runtime imports, and then one of the system's. */
+static void use_both_heaps(void *foreign)
+{
+    HANDLE heap = GetProcessHeap();
+    SetEvent(ready); /* a thread that starts has blocks of the process heap */
+    WaitForSingleObject(go, INFINITE);
+    void *block = FUNCTION(HeapAlloc)(heap, 0, 100);
+    block = FUNCTION(HeapReAlloc)(heap, 0, block, 100000);
+    BOOL right = FUNCTION(HeapValidate)(heap, 0, block) && FUNCTION(HeapFree)(heap, 0, block);
+    if (right) {
+        SetEvent(own_done);
+    }
+    FUNCTION(HeapFree)(heap, 0, foreign);
+    SetEvent(foreign_done);
+}
+
+static void only_blocks_of_the_system_wait_for_the_lock_of_its_heap(void **state)
+{
+    struct thread thread;
+    (void)state;
+    ready = CreateEventW(NULL, TRUE, FALSE, NULL);
+    go = CreateEventW(NULL, TRUE, FALSE, NULL);
+    own_done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    foreign_done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    /* A large one: small ones may come from a part of the heap that has no lock. */
+    thread_start(&thread, use_both_heaps, HeapAlloc(GetProcessHeap(), 0, 200000));
+    WaitForSingleObject(ready, INFINITE);
+    assert_true(HeapLock(GetProcessHeap()));
+    SetEvent(go);
+    DWORD own = WaitForSingleObject(own_done, 10000);
+    DWORD foreign = WaitForSingleObject(foreign_done, 200);
+    assert_true(HeapUnlock(GetProcessHeap()));
+    assert_int_equal(own, WAIT_OBJECT_0);
+    assert_int_equal(foreign, WAIT_TIMEOUT);
+    thread_join(&thread);
+    assert_int_equal(WaitForSingleObject(foreign_done, 0), WAIT_OBJECT_0);
+}
+
 static void the_memory_load_is_the_managers(void **state)
 {
     MEMORYSTATUSEX real = {.dwLength = sizeof(real)}, status = {.dwLength = sizeof(status)};
@@ -310,7 +388,7 @@ static void with_a_limit_the_budget_is_the_machine(void **state)
     IHostMemoryManager *manager;
     (void)state;
     assert_int_equal(HostMemCreateManager(&options, &manager), S_OK);
-    assert_int_equal(HostMemBindRuntime(manager, coreclr), S_OK);
+    assert_int_equal(HostMemBindRuntime(manager, coreclr, NULL), S_OK);
     imports_read(coreclr, &after);
     assert_true(FUNCTION(GlobalMemoryStatusEx)(&status));
     assert_int_equal(status.ullTotalPhys, limit);
@@ -424,9 +502,9 @@ static int ends_heard;
 static UINT32 expected_end;
 
 /* The process is not to end, but with the verdict: 0 is success. */
-static void CALLBACK hear_end(UINT32 exit_code)
+static void CALLBACK hear_end(void *context, UINT32 exit_code)
 {
-    ends_heard++;
+    ends_heard += context == &ends_heard ? 1 : 2;
     if (expected_end) {
         ExitProcess(exit_code == expected_end && ends_heard == 1 ? 0 : 1);
     }
@@ -434,13 +512,14 @@ static void CALLBACK hear_end(UINT32 exit_code)
 
 static int bind_with_termination_callback(void **state)
 {
-    return HostMemSetTerminationCallback(hear_end) == S_OK ? bind_hostmem(state) : -1;
+    bind_options.OnTermination = hear_end;
+    bind_options.Context = &ends_heard;
+    return bind_hostmem(state);
 }
 
 static void the_host_hears_of_a_process_that_ends_itself(void **state)
 {
     (void)state;
-    EXPECT_HR(HostMemSetTerminationCallback(NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
     assert_false(FUNCTION(TerminateProcess)(NULL, 57)); /* no process of ours */
     assert_int_equal(GetLastError(), ERROR_INVALID_HANDLE);
     assert_int_equal(ends_heard, 0);
@@ -476,9 +555,11 @@ int main(int argc, char **argv)
         WITH(bind_recording_manager, the_start_is_process_critical_and_the_program_is_not),
         WITH(bind_recording_manager, what_no_collection_frees_is_domain_critical),
         WITH(bind_with_start_callback, the_host_hears_once_that_the_runtime_has_started),
+        WITH(bind_recording_manager, a_segment_is_one_until_it_is_released),
         WITH(bind_recording_manager, virtual_memory_goes_through_the_manager),
         WITH(bind_hostmem, the_heap_functions_do_what_win32_does),
         WITH(bind_hostmem, heap_blocks_of_others_and_other_heaps_go_to_the_system),
+        WITH(bind_hostmem, only_blocks_of_the_system_wait_for_the_lock_of_its_heap),
         WITH(bind_recording_manager, the_memory_load_is_the_managers),
         WITH(load_runtime, with_a_limit_the_budget_is_the_machine),
         WITH(bind_recording_manager, a_notification_of_the_manager_signals_the_runtimes_object),

@@ -38,19 +38,20 @@ static void bad_arguments_are_refused(void **state)
 {
     IHostMemoryManager *manager = create_manager();
     HOSTMEM_BINDING wrong = {.Size = 1};
-    HOSTMEM_DOOR door;
+    HOSTMEM_FUNCTION function;
     UINT32 count = 7;
     (void)state;
-    EXPECT_HR(HostMemBindRuntimeOnLoad(NULL, NULL), E_POINTER);
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L""), E_INVALIDARG);
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"folder\\coreclr.dll"), E_INVALIDARG);
-    EXPECT_HR(HostMemBindRuntimeOnLoad(
-                  manager, L"0123456789012345678901234567890123456789012345678901234567890.dll"),
-              E_INVALIDARG);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(NULL, NULL, NULL), E_POINTER);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"", NULL), E_INVALIDARG);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"folder\\coreclr.dll", NULL), E_INVALIDARG);
+    EXPECT_HR(
+        HostMemBindRuntimeOnLoad(
+            manager, L"0123456789012345678901234567890123456789012345678901234567890.dll", NULL),
+        E_INVALIDARG);
     EXPECT_HR(HostMemGetBinding(NULL), E_POINTER);
     EXPECT_HR(HostMemGetBinding(&wrong), E_INVALIDARG);
-    EXPECT_HR(HostMemGetDoors(0, 1, &door, NULL), E_POINTER);
-    EXPECT_HR(HostMemGetDoors(0, 1, NULL, &count), E_POINTER);
+    EXPECT_HR(HostMemGetFunctions(0, 1, &function, NULL), E_POINTER);
+    EXPECT_HR(HostMemGetFunctions(0, 1, NULL, &count), E_POINTER);
     assert_int_equal(count, 0);
     EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
     EXPECT_HR(binding().Result, hr_of_win32(ERROR_NOT_FOUND));
@@ -60,13 +61,14 @@ static void bad_arguments_are_refused(void **state)
 static void a_runtime_is_bound_before_it_runs(void **state)
 {
     IHostMemoryManager *manager = create_manager();
-    HOSTMEM_DOOR doors[128];
+    HOSTMEM_FUNCTION functions[128];
     UINT32 count = 0;
     (void)state;
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL, NULL), S_OK);
     EXPECT_HR(binding().Result, S_FALSE);
     assert_null(binding().Runtime);
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL, NULL),
+              hr_of_win32(ERROR_ALREADY_INITIALIZED));
 
     HMODULE runtime = coreclr_load();
     EXPECT_HR(binding().Result, S_OK);
@@ -78,12 +80,13 @@ static void a_runtime_is_bound_before_it_runs(void **state)
     assert_int_equal(coreclr_start(), S_OK);
     assert_int_equal(coreclr_run_program(), 3);
     assert_true(statistics_of(manager).Calls.VirtualAlloc > 50);
-    EXPECT_HR(HostMemGetDoors(0, 128, doors, &count), S_OK);
-    assert_int_equal(count, binding().BoundDoors + binding().PassedOnDoors);
-    assert_int_equal(binding().UnknownDoors, 0);
+    EXPECT_HR(HostMemGetFunctions(0, 128, functions, &count), S_OK);
+    assert_int_equal(count, binding().BoundFunctions + binding().PassedOnFunctions);
+    assert_int_equal(binding().UnknownFunctions, 0);
     for (UINT32 i = 0; i < count; i++) {
-        if (strcmp(doors[i].Name, "VirtualAlloc") == 0 && doors[i].Kind == HOSTMEM_DOOR_IMPORT) {
-            assert_int_equal(doors[i].State, HOSTMEM_DOOR_BOUND);
+        if (strcmp(functions[i].Name, "VirtualAlloc") == 0 &&
+            functions[i].Kind == HOSTMEM_FUNCTION_IMPORT) {
+            assert_int_equal(functions[i].State, HOSTMEM_FUNCTION_BOUND);
         }
     }
 }
@@ -92,7 +95,7 @@ static void what_is_withdrawn_does_not_happen(void **state)
 {
     IHostMemoryManager *manager = create_manager();
     (void)state;
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL, NULL), S_OK);
     EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_OK);
     EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
     HMODULE runtime = coreclr_load();
@@ -107,12 +110,12 @@ static void low_memory_ends_with_the_binding_that_heard_of_it(void **state)
     static struct imports imports;
     (void)state;
     IHostMemoryManager *first = recording_manager();
-    EXPECT_HR(HostMemBindRuntimeOnLoad(first, NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(first, NULL, NULL), S_OK);
     EXPECT_HR(ICLRMemoryNotificationCallback_OnMemoryNotification(recording.callback,
                                                                   eMemoryAvailableLow),
               S_OK);
     EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_OK);
-    EXPECT_HR(HostMemBindRuntimeOnLoad(create_manager(), NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(create_manager(), NULL, NULL), S_OK);
     imports_read(coreclr_load(), &imports);
     __typeof__(&CreateMemoryResourceNotification) create =
         (__typeof__(create))(UINT_PTR)imports_find(&imports, "CreateMemoryResourceNotification");
@@ -142,7 +145,7 @@ static void what_is_being_made_can_be_withdrawn(void **state)
     HANDLE thread = CreateThread(NULL, 0, withdraw_until_enough, NULL, 0, NULL);
     assert_non_null(thread);
     for (int i = 0; i < 1000000; i++) {
-        HRESULT hr = HostMemBindRuntimeOnLoad(manager, NULL);
+        HRESULT hr = HostMemBindRuntimeOnLoad(manager, NULL, NULL);
         assert_true(hr == S_OK || hr == hr_of_win32(ERROR_ALREADY_INITIALIZED));
         made += hr == S_OK;
     }
@@ -152,7 +155,7 @@ static void what_is_being_made_can_be_withdrawn(void **state)
     assert_int_equal(made, withdrawn);
     EXPECT_REF(manager, 1);
 
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, NULL, NULL), S_OK);
     assert_non_null(coreclr_load());
     EXPECT_HR(binding().Result, S_OK);
 }
@@ -161,7 +164,7 @@ static void a_runtime_that_is_loaded_is_bound_at_once(void **state)
 {
     (void)state;
     HMODULE runtime = coreclr_load();
-    EXPECT_HR(HostMemBindRuntimeOnLoad(create_manager(), NULL), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(create_manager(), NULL, NULL), S_OK);
     EXPECT_HR(binding().Result, S_OK);
     assert_true(leads_to_hostmem(runtime, "VirtualAlloc"));
     assert_int_equal(coreclr_start(), S_OK);
@@ -174,10 +177,10 @@ static void a_module_that_is_no_runtime_is_missed_and_a_runtime_can_follow(void 
     IHostMemoryManager *manager = create_manager();
     (void)state;
     assert_null(GetModuleHandleW(L"psapi.dll"));
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"PSAPI.DLL"), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"PSAPI.DLL", NULL), S_OK);
     assert_non_null(LoadLibraryW(L"psapi.dll"));
     EXPECT_HR(binding().Result, hr_of_win32(ERROR_BAD_EXE_FORMAT));
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"coreclr"), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"coreclr", NULL), S_OK);
     assert_non_null(coreclr_load());
     EXPECT_HR(binding().Result, S_OK);
     assert_int_equal(coreclr_start(), S_OK);
@@ -189,7 +192,7 @@ static void a_manager_that_missed_its_runtime_is_given_back(void **state)
 {
     IHostMemoryManager *manager = create_manager();
     (void)state;
-    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"psapi"), S_OK);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"psapi", NULL), S_OK);
     assert_non_null(LoadLibraryW(L"psapi.dll"));
     EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);
     EXPECT_HR(HostMemCancelBindRuntimeOnLoad(), S_FALSE);

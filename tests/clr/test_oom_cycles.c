@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A runtime that runs out of memory again and again, with the books compared each time: the host
+ * A runtime that runs out of memory again and again, with the accounting compared each time: the host
  * lets managed code fill a budget of 64 MiB until it gets an OutOfMemoryException and drops it all,
  * 100 times. After each of them the manager's committed bytes are what the system finds committed
  * in its regions, what is charged is pages and heap blocks together, and nothing is over the limit.
@@ -37,7 +37,7 @@ static void expect_agreement(IHostMemoryManager *manager, IHostMemoryStatistics 
     assert_true(statistics_of(manager).ChargedPeakBytes <= LIMIT);
 }
 
-static void the_books_are_right_after_each_time_out_of_memory(void **state)
+static void the_accounting_is_right_after_each_time_out_of_memory(void **state)
 {
     typedef INT64(STDMETHODCALLTYPE * fill_function)(void);
     IHostMemoryManager *manager =
@@ -54,7 +54,7 @@ static void the_books_are_right_after_each_time_out_of_memory(void **state)
     }
     HMODULE runtime = coreclr_load();
     assert_non_null(runtime);
-    assert_int_equal(HostMemBindRuntime(manager, runtime), S_OK);
+    assert_int_equal(HostMemBindRuntime(manager, runtime, NULL), S_OK);
     assert_int_equal(coreclr_start(), S_OK);
     fill_function fill = (fill_function)(uintptr_t)coreclr_method("Oom", "Fill");
     assert_non_null(fill);
@@ -76,7 +76,7 @@ static void the_books_are_right_after_each_time_out_of_memory(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_books_are_right_after_each_time_out_of_memory),
+        cmocka_unit_test(the_accounting_is_right_after_each_time_out_of_memory),
     };
     if (argc != 3) {
         fprintf(stderr, "usage: test_oom_cycles FRAMEWORK PROGRAM\n");

@@ -13,7 +13,7 @@ static struct imports before, after;
 static void expect_refused(IHostMemoryManager *manager, HMODULE module)
 {
     imports_read(module, &before);
-    EXPECT_HR(HostMemBindRuntime(manager, module), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntime(manager, module, NULL), BAD_EXE_FORMAT);
     imports_read(module, &after);
     assert_true(before.count > 0);
     assert_true(imports_equal(&before, &after));
@@ -23,9 +23,58 @@ static void expect_refused(IHostMemoryManager *manager, HMODULE module)
 static void null_arguments_are_e_pointer(void **state)
 {
     IHostMemoryManager *manager = *state;
-    EXPECT_HR(HostMemBindRuntime(NULL, NULL), E_POINTER);
-    EXPECT_HR(HostMemBindRuntime(manager, NULL), E_POINTER);
-    EXPECT_HR(HostMemBindRuntime(NULL, GetModuleHandleW(NULL)), E_POINTER);
+    EXPECT_HR(HostMemBindRuntime(NULL, NULL, NULL), E_POINTER);
+    EXPECT_HR(HostMemBindRuntime(manager, NULL, NULL), E_POINTER);
+    EXPECT_HR(HostMemBindRuntime(NULL, GetModuleHandleW(NULL), NULL), E_POINTER);
+}
+
+/* As a host has them that was built with a later header: a field more. */
+struct later_options {
+    HOSTMEM_BIND_OPTIONS known;
+    UINT64 unknown;
+};
+
+/* The options are looked at before the module is. */
+static void options_that_cannot_be_meant_are_refused(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    HMODULE module = GetModuleHandleW(L"kernel32.dll");
+    struct later_options later = {.known = {.Size = sizeof(later)}};
+    HOSTMEM_BIND_OPTIONS options = {.Size = sizeof(options)};
+    EXPECT_HR(HostMemBindRuntime(manager, module, &options), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntime(manager, module, &later.known), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"kernel32.dll", &later.known), BAD_EXE_FORMAT);
+
+    later.unknown = (UINT64)1 << 63;
+    EXPECT_HR(HostMemBindRuntime(manager, module, &later.known), E_INVALIDARG);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"kernel32.dll", &later.known), E_INVALIDARG);
+    options.Flags = 2;
+    EXPECT_HR(HostMemBindRuntime(manager, module, &options), E_INVALIDARG);
+    EXPECT_HR(HostMemBindRuntimeOnLoad(manager, L"no.dll", &options), E_INVALIDARG);
+    options.Flags = 0;
+    static const UINT32 wrong[] = {0, 1, sizeof(options) - 1, 0x7fffffff, 0xffffffff};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        options.Size = wrong[i]; /* and what is behind it is not read */
+        EXPECT_HR(HostMemBindRuntime(manager, module, &options), E_INVALIDARG);
+    }
+    EXPECT_REF(manager, 1);
+}
+
+static void a_binding_is_told_of_to_later_hosts_too(void **state)
+{
+    struct {
+        HOSTMEM_BINDING known;
+        UINT64 unknown;
+    } later = {.known = {.Size = sizeof(later)}, .unknown = POISON_SIZE};
+    HOSTMEM_BINDING binding = {.Size = sizeof(binding)};
+    (void)state;
+    EXPECT_HR(HostMemGetBinding(&binding), S_OK);
+    EXPECT_HR(HostMemGetBinding(&later.known), S_OK);
+    EXPECT_HR(later.known.Result, binding.Result);
+    assert_int_equal(later.known.Size, sizeof(later));
+    assert_int_equal(later.unknown, 0);
+    later.known.Size = sizeof(HOSTMEM_BINDING) - 1;
+    EXPECT_HR(HostMemGetBinding(&later.known), E_INVALIDARG);
 }
 
 static void a_system_dll_is_no_runtime(void **state)
@@ -48,8 +97,8 @@ static void memory_that_is_no_module_is_refused_unread(void **state)
     IHostMemoryManager *manager = *state;
     char *memory = VirtualAlloc(NULL, GRANULARITY, MEM_RESERVE, PAGE_NOACCESS);
     assert_non_null(memory);
-    EXPECT_HR(HostMemBindRuntime(manager, (HMODULE)(void *)memory), BAD_EXE_FORMAT);
-    EXPECT_HR(HostMemBindRuntime(manager, (HMODULE)POISON_POINTER), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntime(manager, (HMODULE)(void *)memory, NULL), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntime(manager, (HMODULE)POISON_POINTER, NULL), BAD_EXE_FORMAT);
     assert_true(VirtualFree(memory, 0, MEM_RELEASE));
 }
 
@@ -57,7 +106,7 @@ static void an_address_inside_a_module_is_refused(void **state)
 {
     IHostMemoryManager *manager = *state;
     char *module = (char *)GetModuleHandleW(L"kernel32.dll");
-    EXPECT_HR(HostMemBindRuntime(manager, (HMODULE)(void *)(module + 1)), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntime(manager, (HMODULE)(void *)(module + 1), NULL), BAD_EXE_FORMAT);
 }
 
 /* LoadLibraryEx marks such a handle in its lowest bit: the file is not laid out as an image. */
@@ -66,7 +115,7 @@ static void a_module_loaded_as_data_is_refused(void **state)
     IHostMemoryManager *manager = *state;
     HMODULE data = LoadLibraryExW(L"ole32.dll", NULL, LOAD_LIBRARY_AS_DATAFILE);
     assert_non_null(data);
-    EXPECT_HR(HostMemBindRuntime(manager, data), BAD_EXE_FORMAT);
+    EXPECT_HR(HostMemBindRuntime(manager, data, NULL), BAD_EXE_FORMAT);
     assert_true(FreeLibrary(data));
 }
 
@@ -91,6 +140,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         manager_test(null_arguments_are_e_pointer),
+        manager_test(options_that_cannot_be_meant_are_refused),
+        cmocka_unit_test(a_binding_is_told_of_to_later_hosts_too),
         manager_test(a_system_dll_is_no_runtime),
         manager_test(this_program_is_no_runtime),
         manager_test(the_dll_itself_is_no_runtime),

@@ -47,10 +47,7 @@ static void the_exports_are_exactly_the_public_ones(void **state)
         "HostMemCreateHostControl",
         "HostMemCreateManager",
         "HostMemGetBinding",
-        "HostMemGetDoors",
-        "HostMemSetBindingFlags",
-        "HostMemSetStartCallback",
-        "HostMemSetTerminationCallback",
+        "HostMemGetFunctions",
     };
     const IMAGE_EXPORT_DIRECTORY *exports = directory(IMAGE_DIRECTORY_ENTRY_EXPORT);
     const DWORD *names = (const DWORD *)(base + exports->AddressOfNames);

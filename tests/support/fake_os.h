@@ -123,7 +123,7 @@ void fake_os_follow(struct fake_os *fake, struct fake_plan *plan);
 /* How often the code under test has called any of the functions so far. */
 size_t fake_os_calls(const struct fake_os *fake);
 
-/* A committed area that is not the host's: a view, a stack. Counted by no call. */
+/* A committed area that is not the host's: a view, by its type. Counted by no call. */
 uintptr_t fake_os_add_foreign(struct fake_os *fake, uintptr_t address, size_t size);
 
 /* The oracle. All of these look at every page, and count no call. */

@@ -238,7 +238,7 @@ void fake_space_query(const struct fake_os *fake, uintptr_t begin, struct os_mem
     info->size = (end - first) * PAGE_BYTES;
     info->state = region->pages[first] != 0 ? OS_MEM_COMMIT : OS_MEM_RESERVE;
     info->protect = region->pages[first];
-    info->type = FAKE_MEM_PRIVATE;
+    info->type = region->foreign ? OS_MEM_MAPPED : FAKE_MEM_PRIVATE;
 }
 
 void fake_space_clear(struct fake_os *fake)

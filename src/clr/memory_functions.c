@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "memory_doors.h"
+#include "memory_functions.h"
 #include "os/os_lock.h"
 
 #include <string.h>
@@ -119,8 +119,8 @@ static const char *const parts[] = {
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 #define CAPACITY 256
-static HOSTMEM_DOOR doors[CAPACITY];
-static UINT32 door_count; /* guarded by the lock, as are the doors */
+static HOSTMEM_FUNCTION functions[CAPACITY];
+static UINT32 function_count; /* guarded by the lock, as are the functions */
 static struct os_lock lock;
 
 static BOOL is_known(const char *name)
@@ -149,62 +149,63 @@ static BOOL looks_like_memory(const char *name)
 }
 
 /* A name longer than there is room for is cut; no function for memory has one. */
-static void add(const char *name, HOSTMEM_DOOR_KIND kind, HOSTMEM_DOOR_STATE state)
+static void add(const char *name, HOSTMEM_FUNCTION_KIND kind, HOSTMEM_FUNCTION_STATE state)
 {
     os_lock_acquire(&lock);
     UINT32 i = 0;
-    while (i < door_count && (doors[i].Kind != (UINT32)kind || strcmp(doors[i].Name, name) != 0)) {
+    while (i < function_count &&
+           (functions[i].Kind != (UINT32)kind || strcmp(functions[i].Name, name) != 0)) {
         i++;
     }
-    if (i == door_count && i < CAPACITY) {
-        doors[i] = (HOSTMEM_DOOR){.Kind = (UINT32)kind, .State = (UINT32)state};
-        strncpy(doors[i].Name, name, sizeof(doors[i].Name) - 1);
-        door_count++;
+    if (i == function_count && i < CAPACITY) {
+        functions[i] = (HOSTMEM_FUNCTION){.Kind = (UINT32)kind, .State = (UINT32)state};
+        strncpy(functions[i].Name, name, sizeof(functions[i].Name) - 1);
+        function_count++;
     }
     os_lock_release(&lock);
 }
 
-void memory_doors_note(const char *name, HOSTMEM_DOOR_KIND kind, BOOL bound)
+void memory_functions_note(const char *name, HOSTMEM_FUNCTION_KIND kind, BOOL bound)
 {
     if (bound) {
-        if (looks_like_memory(name)) { /* not GetProcAddress, the door to doors */
-            add(name, kind, HOSTMEM_DOOR_BOUND);
+        if (looks_like_memory(name)) { /* not GetProcAddress */
+            add(name, kind, HOSTMEM_FUNCTION_BOUND);
         }
     } else if (is_known(name)) {
-        add(name, kind, HOSTMEM_DOOR_PASSED_ON);
+        add(name, kind, HOSTMEM_FUNCTION_PASSED_ON);
     } else if (looks_like_memory(name)) {
-        add(name, kind, HOSTMEM_DOOR_UNKNOWN);
+        add(name, kind, HOSTMEM_FUNCTION_UNKNOWN);
     }
 }
 
-void memory_doors_forget(void)
+void memory_functions_forget(void)
 {
     os_lock_acquire(&lock);
-    door_count = 0;
+    function_count = 0;
     os_lock_release(&lock);
 }
 
-UINT32 memory_doors_get(UINT32 first, UINT32 capacity, HOSTMEM_DOOR *result)
+UINT32 memory_functions_get(UINT32 first, UINT32 capacity, HOSTMEM_FUNCTION *result)
 {
     UINT32 count = 0;
     os_lock_acquire(&lock);
-    while (count < capacity && first < door_count) {
-        result[count++] = doors[first++];
+    while (count < capacity && first < function_count) {
+        result[count++] = functions[first++];
     }
     os_lock_release(&lock);
     return count;
 }
 
-void memory_doors_count(HOSTMEM_BINDING *binding)
+void memory_functions_count(HOSTMEM_BINDING *binding)
 {
     UINT32 *const counts[] = {
-        [HOSTMEM_DOOR_BOUND] = &binding->BoundDoors,
-        [HOSTMEM_DOOR_PASSED_ON] = &binding->PassedOnDoors,
-        [HOSTMEM_DOOR_UNKNOWN] = &binding->UnknownDoors,
+        [HOSTMEM_FUNCTION_BOUND] = &binding->BoundFunctions,
+        [HOSTMEM_FUNCTION_PASSED_ON] = &binding->PassedOnFunctions,
+        [HOSTMEM_FUNCTION_UNKNOWN] = &binding->UnknownFunctions,
     };
     os_lock_acquire(&lock);
-    for (UINT32 i = 0; i < door_count; i++) {
-        ++*counts[doors[i].State];
+    for (UINT32 i = 0; i < function_count; i++) {
+        ++*counts[functions[i].State];
     }
     os_lock_release(&lock);
 }
