@@ -11,8 +11,8 @@
  * manifest in the DLL. Link hostmem.dll's import library or the static library; the interface ids
  * are in the uuid library that both bring along.
  *
- * The manager also answers QueryInterface for IHostMemoryStatistics and IHostMemoryPolicy, its heaps
- * for IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
+ * The manager also answers QueryInterface for IHostMemoryStatistics, -Limits, -Pressure, -Faults,
+ * -Charge, -Events and IHostRuntimeLifetime, its heaps for IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
  * and, for our own interfaces, in hostmem.idl.
  */
 #ifndef HOSTMEM_HOSTMEM_H

@@ -12,18 +12,18 @@
 
 /* ---- Commit that is not the manager's own ---- */
 
-/* Without a policy there is no budget. */
+/* Without the interface there is no budget. */
 static BOOL take(UINT64 bytes, EMemoryCriticalLevel level)
 {
-    return bytes == 0 || !targets.policy ||
-           IHostMemoryPolicy_TakeCommit(targets.policy, bytes, level) == S_OK;
+    return bytes == 0 || !targets.charge ||
+           IHostMemoryCharge_ChargeCommit(targets.charge, bytes, level) == S_OK;
 }
 
 static void give_back(UINT64 bytes)
 {
-    if (bytes != 0 && targets.policy) {
+    if (bytes != 0 && targets.charge) {
         DWORD error = GetLastError();
-        IHostMemoryPolicy_GiveBackCommit(targets.policy, bytes);
+        IHostMemoryCharge_RefundCommit(targets.charge, bytes);
         SetLastError(error);
     }
 }

@@ -88,13 +88,17 @@ static HRESULT create_heap(IHostMemoryManager *manager, struct bound_targets *ta
     return S_OK;
 }
 
-/* Optional: a manager without the interface has no limits that the runtime should know of. */
-static void find_policy(IHostMemoryManager *manager, struct bound_targets *targets)
+static void *interface_or_null(IHostMemoryManager *manager, REFIID iid)
 {
-    void *policy = NULL;
-    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy) == S_OK) {
-        targets->policy = policy;
-    }
+    void *object = NULL;
+    return IHostMemoryManager_QueryInterface(manager, iid, &object) == S_OK ? object : NULL;
+}
+
+static void find_optional_interfaces(IHostMemoryManager *manager, struct bound_targets *targets)
+{
+    targets->limits = interface_or_null(manager, &IID_IHostMemoryLimits);
+    targets->charge = interface_or_null(manager, &IID_IHostMemoryCharge);
+    targets->lifetime = interface_or_null(manager, &IID_IHostRuntimeLifetime);
 }
 
 /* As the CLR does, take a refusal for an answer; the runtime then keeps the system's notifications.
@@ -109,6 +113,13 @@ static HRESULT register_callback(struct bound_targets *targets)
     return hr;
 }
 
+static void release_optional(IUnknown *object)
+{
+    if (object) {
+        IUnknown_Release(object);
+    }
+}
+
 static void give_back(struct bound_targets *targets)
 {
     if (targets->notifications) {
@@ -118,9 +129,9 @@ static void give_back(struct bound_targets *targets)
         IHostMallocBlocks_Release(targets->blocks);
         IHostMalloc_Release(targets->heap);
     }
-    if (targets->policy) {
-        IHostMemoryPolicy_Release(targets->policy);
-    }
+    release_optional((IUnknown *)targets->limits);
+    release_optional((IUnknown *)targets->charge);
+    release_optional((IUnknown *)targets->lifetime);
     IHostMemoryManager_Release(targets->manager);
 }
 
@@ -134,7 +145,7 @@ static HRESULT prepare(IHostMemoryManager *manager, struct bound_targets *target
         .crt_heap = (flags & HOSTMEM_BIND_CRT_HEAP) != 0,
     };
     IHostMemoryManager_AddRef(manager);
-    find_policy(manager, targets);
+    find_optional_interfaces(manager, targets);
     HRESULT hr = pin(&state);
     if (hr == S_OK) {
         hr = create_heap(manager, targets);
@@ -187,7 +198,7 @@ static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
     struct bound_targets *targets = &targets_of_binding;
     HRESULT hr = check_runtime(runtime);
     if (hr == S_OK) {
-        runtime_start_watch(runtime, initialized, targets->policy);
+        runtime_start_watch(runtime, initialized, targets->lifetime);
         hr = redirect_imports(runtime, targets);
     }
     if (hr == S_OK) {

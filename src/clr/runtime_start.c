@@ -12,7 +12,7 @@ static const IID iid_runtime_host = {
 
 static _Atomic(ICLRRuntimeHost *) probe; /* of the bound runtime, for ever; NULL: there is none */
 static HMODULE late;                     /* the runtime, if its probe is still to be made */
-static IHostMemoryPolicy *listener;      /* the binding's reference */
+static IHostRuntimeLifetime *listener;   /* the binding's reference */
 static void(CALLBACK *host_callback)(void);
 static atomic_bool started;
 
@@ -48,9 +48,9 @@ static void make_probe(HMODULE runtime)
     }
 }
 
-void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy)
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostRuntimeLifetime *lifetime)
 {
-    listener = policy;
+    listener = lifetime;
     if (initialized) {
         make_probe(runtime);
     } else {
@@ -80,7 +80,7 @@ static void start_is_over(void)
         return;
     }
     if (listener) {
-        IHostMemoryPolicy_RuntimeStarted(listener);
+        IHostRuntimeLifetime_RuntimeStarted(listener);
     }
     if (host_callback) {
         host_callback();

@@ -7,7 +7,7 @@
  * process. .NET Core still has the flag: ICLRRuntimeHost::GetCurrentAppDomainId answers
  * HOST_E_CLRNOTAVAILABLE as long as it is not set, and that answer is one read of it, with no lock
  * and no memory. So the binding asks at every request until the answer changes, which it does once,
- * and tells the manager then, if it wants to know (IHostMemoryPolicy::RuntimeStarted).
+ * and tells the manager then, if it wants to know (IHostRuntimeLifetime::RuntimeStarted).
  *
  * Limits: 2.0 answers only the host that started it. There, and in a module that does not export
  * GetCLRRuntimeHost, the runtime has "started" when it creates its memory resource notification,
@@ -24,9 +24,9 @@ BOOL runtime_start_has_begun(HMODULE runtime);
 
 /* Begin to watch `runtime`. Call it before the heap functions are bound: what it makes the runtime
  * allocate stays allocated. A runtime whose entry point has not run yet, `initialized` FALSE, is
- * asked from the moment it creates its memory resource notification. `policy` is told of the end of
+ * asked from the moment it creates its memory resource notification. `lifetime` is told of the end of
  * the start; NULL: nobody is. */
-void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy);
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostRuntimeLifetime *lifetime);
 
 /* What is called besides; of every watch to come. NULL: nothing. */
 void runtime_start_set_callback(void(CALLBACK *callback)(void));

@@ -124,7 +124,13 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
     EXPECT_INTERFACE(manager, &IID_IUnknown, true);
     EXPECT_INTERFACE(manager, &IID_IHostMemoryManager, true);
     EXPECT_INTERFACE(manager, &IID_IHostMemoryStatistics, true);
-    EXPECT_INTERFACE(manager, &IID_IHostMemoryPolicy, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryLimits, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryPressure, true);
+    EXPECT_INTERFACE(manager, &IID_IHostRuntimeLifetime, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryFaults, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryCharge, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryEvents, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryEventSink, false);
     EXPECT_INTERFACE(manager, &IID_IHostMalloc, false);
     EXPECT_INTERFACE(manager, &IID_IHostMallocBlocks, false);
     EXPECT_INTERFACE(manager, &IID_IHostControl, false);
@@ -137,8 +143,10 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
 
 static void query_interface_is_symmetric_and_transitive(void **state)
 {
-    static const IID *const known[] = {&IID_IUnknown, &IID_IHostMemoryManager,
-                                       &IID_IHostMemoryStatistics, &IID_IHostMemoryPolicy};
+    static const IID *const known[] = {
+        &IID_IUnknown,          &IID_IHostMemoryManager,  &IID_IHostMemoryStatistics,
+        &IID_IHostMemoryLimits, &IID_IHostMemoryPressure, &IID_IHostRuntimeLifetime,
+        &IID_IHostMemoryFaults, &IID_IHostMemoryCharge,   &IID_IHostMemoryEvents};
     enum { KNOWN = sizeof(known) / sizeof(known[0]) };
     IHostMemoryManager *manager = *state;
     for (size_t from = 0; from < KNOWN; from++) {
@@ -166,9 +174,9 @@ static void query_interface_for_null_is_e_pointer(void **state)
                                                 (void **)&statistics));
     EXPECT_HR(IHostMemoryStatistics_QueryInterface(statistics, &IID_IUnknown, NULL), E_POINTER);
     assert_int_equal(IHostMemoryStatistics_Release(statistics), 1);
-    IHostMemoryPolicy *policy = policy_of(manager);
-    EXPECT_HR(IHostMemoryPolicy_QueryInterface(policy, &IID_IUnknown, NULL), E_POINTER);
-    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+    IHostMemoryLimits *limits = INTERFACE_OF(manager, IHostMemoryLimits);
+    EXPECT_HR(IHostMemoryLimits_QueryInterface(limits, &IID_IUnknown, NULL), E_POINTER);
+    assert_int_equal(IHostMemoryLimits_Release(limits), 1);
 }
 
 static DWORD WINAPI add_and_release(void *context)

@@ -162,7 +162,12 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     IHostMalloc *heap = POISON_POINTER;
     IHostMallocBlocks *blocks = POISON_POINTER;
     IHostControl *control = POISON_POINTER;
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *limits = INTERFACE_OF(manager, IHostMemoryLimits);
+    IHostMemoryPressure *pressure = INTERFACE_OF(manager, IHostMemoryPressure);
+    IHostRuntimeLifetime *lifetime = INTERFACE_OF(manager, IHostRuntimeLifetime);
+    IHostMemoryFaults *faults = INTERFACE_OF(manager, IHostMemoryFaults);
+    IHostMemoryCharge *charge = INTERFACE_OF(manager, IHostMemoryCharge);
+    IHostMemoryEvents *events = INTERFACE_OF(manager, IHostMemoryEvents);
     (void)state;
     EXPECT_OK(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics,
                                                 (void **)&statistics));
@@ -171,7 +176,12 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     EXPECT_OK(HostMemCreateHostControl(manager, NULL, &control));
     expect_methods(manager->lpVtbl, 13);
     expect_methods(statistics->lpVtbl, 7);
-    expect_methods(policy->lpVtbl, 9);
+    expect_methods(limits->lpVtbl, 5);
+    expect_methods(pressure->lpVtbl, 4);
+    expect_methods(lifetime->lpVtbl, 5);
+    expect_methods(faults->lpVtbl, 4);
+    expect_methods(charge->lpVtbl, 5);
+    expect_methods(events->lpVtbl, 5);
     expect_methods(heap->lpVtbl, 6);
     expect_methods(blocks->lpVtbl, 4);
     expect_methods(control->lpVtbl, 5);
@@ -179,7 +189,12 @@ static void every_slot_of_every_vtable_is_filled(void **state)
     IHostMallocBlocks_Release(blocks);
     IHostMalloc_Release(heap);
     IHostMemoryStatistics_Release(statistics);
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryEvents_Release(events);
+    IHostMemoryCharge_Release(charge);
+    IHostMemoryFaults_Release(faults);
+    IHostRuntimeLifetime_Release(lifetime);
+    IHostMemoryPressure_Release(pressure);
+    IHostMemoryLimits_Release(limits);
     assert_int_equal(IHostMemoryManager_Release(manager), 0);
 }
 
@@ -269,9 +284,11 @@ static void the_type_library_describes_the_class(void **state)
     EXPECT_HR(ITypeLib_GetTypeInfoOfGuid(library, &CLSID_HostMemoryManager, &class_info), S_OK);
     EXPECT_HR(ITypeInfo_GetTypeAttr(class_info, &class_attributes), S_OK);
     assert_int_equal(class_attributes->typekind, TKIND_COCLASS);
-    assert_int_equal(class_attributes->cImplTypes, 3);
-    static const IID *const interfaces[] = {&IID_IHostMemoryManager, &IID_IHostMemoryStatistics,
-                                            &IID_IHostMemoryPolicy};
+    assert_int_equal(class_attributes->cImplTypes, 8);
+    static const IID *const interfaces[] = {&IID_IHostMemoryManager,   &IID_IHostMemoryStatistics,
+                                            &IID_IHostMemoryLimits,    &IID_IHostMemoryPressure,
+                                            &IID_IHostRuntimeLifetime, &IID_IHostMemoryFaults,
+                                            &IID_IHostMemoryCharge,    &IID_IHostMemoryEvents};
     for (UINT i = 0; i < class_attributes->cImplTypes; i++) {
         ITypeInfo *interface_info = NULL;
         TYPEATTR *interface_attributes = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits that change while memory is in use: IHostMemoryPolicy::SetLimits and GetLimits, and the
+ * Limits that change while memory is in use: IHostMemoryLimits::SetLimits and GetLimits, and the
  * reserve limit. What the commit limit does at a fixed value is in test_limits.c.
  */
 #include "contract/contract.h"
@@ -32,12 +32,12 @@ static void release(IHostMemoryManager *manager, char *memory)
 
 static HOSTMEM_LIMITS limits_of(IHostMemoryManager *manager)
 {
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
     HOSTMEM_LIMITS limits;
     memset(&limits, 0xad, sizeof(limits));
     limits.Size = sizeof(limits);
-    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &limits));
-    IHostMemoryPolicy_Release(policy);
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &limits));
+    IHostMemoryLimits_Release(setter);
     return limits;
 }
 
@@ -95,45 +95,45 @@ static void limits_that_make_no_sense_are_refused_and_change_nothing(void **stat
         {.Size = SIZE, .ReserveLimit = 100, .EmergencyCommit = 1},
     };
     IHostMemoryManager *manager = *state;
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
     const HOSTMEM_LIMITS in_force = {.CommitLimit = 64 * MIB, .EmergencyCommit = 8 * MIB};
     SET_LIMITS(manager, .CommitLimit = 64 * MIB, .EmergencyCommit = 8 * MIB);
-    EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, NULL), E_POINTER, UNCHANGED);
+    EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, NULL), E_POINTER, UNCHANGED);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, &wrong[i]), E_INVALIDARG, UNCHANGED);
+        EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, &wrong[i]), E_INVALIDARG, UNCHANGED);
     }
     for (unsigned bit = 0; bit < 32; bit++) {
         HOSTMEM_LIMITS limits = {.Size = SIZE, .Flags = (UINT32)1 << bit};
         if (limits.Flags != HOSTMEM_FLAG_OVERDRAFT) {
-            EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, &limits), E_INVALIDARG, UNCHANGED);
+            EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, &limits), E_INVALIDARG, UNCHANGED);
         }
     }
     expect_limits(manager, in_force);
     assert_null(take_committed(manager, 60 * MIB, eTaskCritical));
-    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+    assert_int_equal(IHostMemoryLimits_Release(setter), 1);
 }
 
 static void only_the_size_of_this_version_is_filled(void **state)
 {
     static const UINT32 sizes[] = {
         0, 1, 8, sizeof(HOSTMEM_LIMITS) - 1, sizeof(HOSTMEM_LIMITS) + 8, 0xffffffff};
-    IHostMemoryPolicy *policy = policy_of(*state);
+    IHostMemoryLimits *setter = INTERFACE_OF(*state, IHostMemoryLimits);
     struct {
         HOSTMEM_LIMITS given;
         unsigned char behind[64];
     } buffer, before;
-    EXPECT_CALL(IHostMemoryPolicy_GetLimits(policy, NULL), E_POINTER, UNCHANGED);
+    EXPECT_CALL(IHostMemoryLimits_GetLimits(setter, NULL), E_POINTER, UNCHANGED);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         memset(&buffer, 0xad, sizeof(buffer));
         buffer.given.Size = sizes[i];
         before = buffer;
-        EXPECT_CALL(IHostMemoryPolicy_GetLimits(policy, &buffer.given), E_INVALIDARG, UNCHANGED);
+        EXPECT_CALL(IHostMemoryLimits_GetLimits(setter, &buffer.given), E_INVALIDARG, UNCHANGED);
         assert_memory_equal(&buffer, &before, sizeof(buffer));
     }
     buffer.given.Size = sizeof(HOSTMEM_LIMITS);
-    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &buffer.given));
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &buffer.given));
     assert_memory_equal(buffer.behind, before.behind, sizeof(buffer.behind));
-    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+    assert_int_equal(IHostMemoryLimits_Release(setter), 1);
 }
 
 /* ---- changes ---- */
@@ -300,30 +300,30 @@ static void foreign_commit_counts_against_the_limit(void **state)
 {
     IHostMemoryManager *manager =
         CREATE_MANAGER(.CommitLimit = 4 * MIB, .EmergencyCommit = 2 * MIB);
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryCharge *charge = INTERFACE_OF(manager, IHostMemoryCharge);
     (void)state;
-    EXPECT_OK(IHostMemoryPolicy_TakeCommit(policy, 2 * MIB, eTaskCritical));
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eTaskCritical), E_OUTOFMEMORY);
+    EXPECT_OK(IHostMemoryCharge_ChargeCommit(charge, 2 * MIB, eTaskCritical));
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, 1, eTaskCritical), E_OUTOFMEMORY);
     assert_null(take_committed(manager, MIB, eTaskCritical));
-    EXPECT_OK(IHostMemoryPolicy_TakeCommit(policy, 2 * MIB, eProcessCritical));
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eProcessCritical), E_OUTOFMEMORY);
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, UINT64_MAX, eProcessCritical), E_OUTOFMEMORY);
+    EXPECT_OK(IHostMemoryCharge_ChargeCommit(charge, 2 * MIB, eProcessCritical));
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, 1, eProcessCritical), E_OUTOFMEMORY);
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, UINT64_MAX, eProcessCritical), E_OUTOFMEMORY);
     HOSTMEM_STATISTICS now = statistics_of(manager);
     assert_int_equal(now.ForeignCommitCurrentBytes, 4 * MIB);
     assert_int_equal(now.ChargedCurrentBytes, 4 * MIB);
     assert_int_equal(now.CommitCurrentBytes, 0);
 
-    EXPECT_HR(IHostMemoryPolicy_GiveBackCommit(policy, 4 * MIB + 1), E_INVALIDARG);
-    EXPECT_OK(IHostMemoryPolicy_GiveBackCommit(policy, 4 * MIB));
-    EXPECT_HR(IHostMemoryPolicy_GiveBackCommit(policy, 1), E_INVALIDARG);
+    EXPECT_HR(IHostMemoryCharge_RefundCommit(charge, 4 * MIB + 1), E_INVALIDARG);
+    EXPECT_OK(IHostMemoryCharge_RefundCommit(charge, 4 * MIB));
+    EXPECT_HR(IHostMemoryCharge_RefundCommit(charge, 1), E_INVALIDARG);
     now = statistics_of(manager);
     assert_int_equal(now.ForeignCommitCurrentBytes, 0);
     assert_int_equal(now.ForeignCommitPeakBytes, 4 * MIB);
     assert_int_equal(now.ChargedCurrentBytes, 0);
     release(manager, take_committed(manager, MIB, eTaskCritical));
-    EXPECT_OK(IHostMemoryPolicy_Shutdown(policy));
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eTaskCritical), HOST_E_CLRNOTAVAILABLE);
-    IHostMemoryPolicy_Release(policy);
+    shut_down(manager);
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, 1, eTaskCritical), HOST_E_CLRNOTAVAILABLE);
+    IHostMemoryCharge_Release(charge);
     EXPECT_REF(manager, 1);
     IHostMemoryManager_Release(manager);
 }
