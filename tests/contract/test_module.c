@@ -5,7 +5,6 @@
  */
 #include "contract/contract.h"
 
-#include <oleauto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,45 +265,6 @@ static void there_is_a_version(void **state)
     assert_int_equal(fixed->dwFileVersionMS, fixed->dwProductVersionMS);
 }
 
-static void the_type_library_describes_the_class(void **state)
-{
-    WCHAR path[MAX_PATH];
-    ITypeLib *library = NULL;
-    ITypeInfo *class_info = NULL;
-    TLIBATTR *attributes = NULL;
-    TYPEATTR *class_attributes = NULL;
-    (void)state;
-    dll_path(path, MAX_PATH);
-    EXPECT_HR(LoadTypeLib(path, &library), S_OK);
-    EXPECT_HR(ITypeLib_GetLibAttr(library, &attributes), S_OK);
-    assert_memory_equal(&attributes->guid, &LIBID_HostMem, sizeof(GUID));
-    assert_int_equal(attributes->wMajorVerNum, 1);
-    assert_int_equal(attributes->wMinorVerNum, 0);
-    ITypeLib_ReleaseTLibAttr(library, attributes);
-    EXPECT_HR(ITypeLib_GetTypeInfoOfGuid(library, &CLSID_HostMemoryManager, &class_info), S_OK);
-    EXPECT_HR(ITypeInfo_GetTypeAttr(class_info, &class_attributes), S_OK);
-    assert_int_equal(class_attributes->typekind, TKIND_COCLASS);
-    assert_int_equal(class_attributes->cImplTypes, 8);
-    static const IID *const interfaces[] = {&IID_IHostMemoryManager,   &IID_IHostMemoryStatistics,
-                                            &IID_IHostMemoryLimits,    &IID_IHostMemoryPressure,
-                                            &IID_IHostRuntimeLifetime, &IID_IHostMemoryFaults,
-                                            &IID_IHostMemoryCharge,    &IID_IHostMemoryEvents};
-    for (UINT i = 0; i < class_attributes->cImplTypes; i++) {
-        ITypeInfo *interface_info = NULL;
-        TYPEATTR *interface_attributes = NULL;
-        HREFTYPE reference = 0;
-        EXPECT_HR(ITypeInfo_GetRefTypeOfImplType(class_info, i, &reference), S_OK);
-        EXPECT_HR(ITypeInfo_GetRefTypeInfo(class_info, reference, &interface_info), S_OK);
-        EXPECT_HR(ITypeInfo_GetTypeAttr(interface_info, &interface_attributes), S_OK);
-        assert_memory_equal(&interface_attributes->guid, interfaces[i], sizeof(GUID));
-        ITypeInfo_ReleaseTypeAttr(interface_info, interface_attributes);
-        ITypeInfo_Release(interface_info);
-    }
-    ITypeInfo_ReleaseTypeAttr(class_info, class_attributes);
-    ITypeInfo_Release(class_info);
-    ITypeLib_Release(library);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,7 +276,6 @@ int main(void)
         cmocka_unit_test(every_slot_of_every_vtable_is_filled),
         cmocka_unit_test(methods_are_in_the_clr_s_order),
         cmocka_unit_test(there_is_a_version),
-        cmocka_unit_test(the_type_library_describes_the_class),
     };
     return cmocka_run_group_tests(tests, find_module, NULL);
 }
