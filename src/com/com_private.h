@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <corerror.h>
 
+#include "com/agile.h"
 #include "com/events.h"
 #include "com/pressure.h"
 #include "core/limits/cushion.h"
@@ -47,6 +48,7 @@ struct host_memory_manager {
     IHostMemoryFaults IHostMemoryFaults_iface;
     IHostMemoryCharge IHostMemoryCharge_iface;
     IHostMemoryEvents IHostMemoryEvents_iface;
+    struct agile agile;
     LONG refs;                /* Interlocked only */
     _Atomic bool unavailable; /* broken or shut down: for ever */
     const struct os *os;

@@ -49,7 +49,6 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_QueryInterface(IHostMemoryM
     if (object == NULL) {
         return E_POINTER;
     }
-    *object = NULL;
     for (size_t i = 0; i < ARRAYSIZE(interfaces); i++) {
         if (IsEqualIID(iid, interfaces[i].iid)) {
             IHostMemoryManager_AddRef(iface);
@@ -57,7 +56,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_QueryInterface(IHostMemoryM
             return S_OK;
         }
     }
-    return E_NOINTERFACE;
+    return agile_query_interface(&manager->agile, (IUnknown *)iface, iid, object);
 }
 
 static ULONG STDMETHODCALLTYPE host_memory_manager_AddRef(IHostMemoryManager *iface)
@@ -82,6 +81,7 @@ static void destroy(struct host_memory_manager *manager)
     if (manager->pressure != NULL) {
         pressure_destroy(manager->pressure);
     }
+    agile_destroy(&manager->agile);
     events_destroy(&manager->events);
     close_events(manager);
     cushion_destroy(&manager->cushion);

@@ -135,7 +135,6 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
     EXPECT_INTERFACE(manager, &IID_IHostMallocBlocks, false);
     EXPECT_INTERFACE(manager, &IID_IHostControl, false);
     EXPECT_INTERFACE(manager, &IID_IClassFactory, false);
-    EXPECT_INTERFACE(manager, &IID_IMarshal, false);
     EXPECT_INTERFACE(manager, &IID_NULL, false);
     EXPECT_INTERFACE(manager, &IID_nobody_has, false);
     EXPECT_REF(manager, 1);
