@@ -20,6 +20,11 @@
 #include "core/heap/site_table.h"
 #include "core/pages/view_list.h"
 #include "core/pages/virtual_memory.h"
+#include "core/versioned.h"
+
+/* More than any process can have: the user's half of a 48-bit address space. Whoever limits memory to
+ * more than that has miscalculated; a negative number is what comes of an int that overflows. */
+#define MOST_BYTES ((UINT64)1 << 47)
 
 /* The fields of HOSTMEM_CALLS, in their order. */
 enum method {

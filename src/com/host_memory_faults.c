@@ -19,21 +19,22 @@ static HRESULT STDMETHODCALLTYPE host_memory_faults_SetFaults(IHostMemoryFaults 
                                                               const HOSTMEM_FAULTS *faults)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryFaults(iface);
+    HOSTMEM_FAULTS known;
     if (faults == NULL) {
         return E_POINTER;
     }
-    if (faults->Size != sizeof(*faults) || faults->Reserved != 0) {
+    if (!versioned_read(&known, sizeof(known), faults) || known.Reserved != 0) {
         return E_INVALIDARG;
     }
     const struct fault_rules rules = {
-        .seed = faults->Seed,
-        .numerator = faults->RateNumerator,
-        .denominator = faults->RateDenominator,
-        .levels = faults->Levels,
-        .kinds = faults->Methods,
-        .minimum = faults->MinimumBytes,
-        .skip = faults->Skip,
-        .count = faults->Count,
+        .seed = known.Seed,
+        .numerator = known.RateNumerator,
+        .denominator = known.RateDenominator,
+        .levels = known.Levels,
+        .kinds = known.Methods,
+        .minimum = known.MinimumBytes,
+        .skip = known.Skip,
+        .count = known.Count,
     };
     if (!fault_rules_valid(&rules)) {
         return E_INVALIDARG;

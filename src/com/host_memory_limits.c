@@ -14,7 +14,8 @@ static size_t core_limit(UINT64 bytes)
 
 HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTMEM_LIMITS *limits)
 {
-    if (limits->Size != sizeof(*limits) || (limits->Flags & ~(UINT32)HOSTMEM_FLAG_OVERDRAFT) != 0 ||
+    if ((limits->Flags & ~(UINT32)HOSTMEM_FLAG_OVERDRAFT) != 0 ||
+        limits->CommitLimit > MOST_BYTES || limits->ReserveLimit > MOST_BYTES ||
         limits->EmergencyCommit > limits->CommitLimit) {
         return E_INVALIDARG;
     }
@@ -36,10 +37,14 @@ HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTME
 static HRESULT STDMETHODCALLTYPE host_memory_limits_SetLimits(IHostMemoryLimits *iface,
                                                               const HOSTMEM_LIMITS *limits)
 {
+    HOSTMEM_LIMITS known;
     if (limits == NULL) {
         return E_POINTER;
     }
-    return host_memory_limits_set(impl_from_IHostMemoryLimits(iface), limits);
+    if (!versioned_read(&known, sizeof(known), limits)) {
+        return E_INVALIDARG;
+    }
+    return host_memory_limits_set(impl_from_IHostMemoryLimits(iface), &known);
 }
 
 static HRESULT STDMETHODCALLTYPE host_memory_limits_GetLimits(IHostMemoryLimits *iface,
@@ -49,13 +54,10 @@ static HRESULT STDMETHODCALLTYPE host_memory_limits_GetLimits(IHostMemoryLimits 
     if (limits == NULL) {
         return E_POINTER;
     }
-    if (limits->Size != sizeof(*limits)) {
-        return E_INVALIDARG;
-    }
     os_lock_acquire(&manager->limits_lock);
-    *limits = manager->limits;
+    const HOSTMEM_LIMITS in_force = manager->limits;
     os_lock_release(&manager->limits_lock);
-    return S_OK;
+    return versioned_write(limits, sizeof(in_force), &in_force) ? S_OK : E_INVALIDARG;
 }
 
 const IHostMemoryLimitsVtbl host_memory_limits_vtbl = {

@@ -56,13 +56,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         return E_POINTER;
     }
     const struct budget *budget = &manager->memory.budget;
-    if (out->Size != sizeof(*out)) {
-        return E_INVALIDARG;
-    }
     view_list_total(&manager->views, &views, &view_bytes);
     const HOSTMEM_CALLS calls = calls_of(manager, &heap_blocks);
-    *out = (HOSTMEM_STATISTICS){
-        .Size = sizeof(*out),
+    const HOSTMEM_STATISTICS now = {
         .Calls = calls,
         .CommitCurrentBytes = usage_current(&manager->memory.committed),
         .CommitPeakBytes = usage_peak(&manager->memory.committed),
@@ -97,7 +93,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .ForeignCommitCurrentBytes = usage_current(&manager->foreign_commit),
         .ForeignCommitPeakBytes = usage_peak(&manager->foreign_commit),
     };
-    return S_OK;
+    return versioned_write(out, sizeof(now), &now) ? S_OK : E_INVALIDARG;
 }
 
 /* The two sums are comparable when nobody charged or uncharged while they were taken; the count of

@@ -32,13 +32,7 @@ static void options_of_this_version_are_accepted(void **state)
 
 static void options_of_a_size_no_version_had_are_refused(void **state)
 {
-    static const UINT32 sizes[] = {0,
-                                   1,
-                                   4,
-                                   sizeof(HOSTMEM_OPTIONS) - 1,
-                                   sizeof(HOSTMEM_OPTIONS) + 1,
-                                   sizeof(HOSTMEM_OPTIONS) + 8,
-                                   0xffffffff};
+    static const UINT32 sizes[] = {0, 1, 4, sizeof(HOSTMEM_OPTIONS) - 1, 4097, 0xffffffff};
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct {
@@ -48,6 +42,26 @@ static void options_of_a_size_no_version_had_are_refused(void **state)
         IHostMemoryManager *manager = POISON_POINTER;
         EXPECT_HR(HostMemCreateManager(&given.options, &manager), E_INVALIDARG);
         assert_null(manager);
+    }
+}
+
+/* A host that was compiled with a later header, and uses or does not use what is new there. */
+static void options_of_a_later_version_are_accepted_if_nothing_new_is_set(void **state)
+{
+    struct {
+        HOSTMEM_OPTIONS options;
+        char later_fields[64];
+    } given = {.options = {.Size = sizeof(given), .CommitLimit = MIB}};
+    IHostMemoryManager *manager = POISON_POINTER;
+    (void)state;
+    EXPECT_OK(HostMemCreateManager(&given.options, &manager));
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+    for (size_t i = 0; i < sizeof(given.later_fields); i++) {
+        manager = POISON_POINTER;
+        given.later_fields[i] = 1;
+        EXPECT_HR(HostMemCreateManager(&given.options, &manager), E_INVALIDARG);
+        assert_null(manager);
+        given.later_fields[i] = 0;
     }
 }
 
@@ -79,6 +93,26 @@ static void the_emergency_part_is_a_part_of_the_limit(void **state)
     expect_refused_options((HOSTMEM_OPTIONS){.ReserveLimit = 9, .EmergencyCommit = 1});
     assert_int_equal(
         IHostMemoryManager_Release(CREATE_MANAGER(.CommitLimit = 100, .EmergencyCommit = 100)), 0);
+}
+
+/* -1, an int that overflowed, and what no 48-bit address space has room for. */
+static void amounts_that_cannot_be_meant_are_refused(void **state)
+{
+    static const UINT64 amounts[] = {(1ull << 47) + 1, 1ull << 63, UINT64_MAX,
+                                     (UINT64)(INT64)(INT32)0xc0000000};
+    const UINT64 most = 1ull << 47;
+    (void)state;
+    for (size_t i = 0; i < sizeof(amounts) / sizeof(amounts[0]); i++) {
+        expect_refused_options((HOSTMEM_OPTIONS){.CommitLimit = amounts[i]});
+        expect_refused_options((HOSTMEM_OPTIONS){.ReserveLimit = amounts[i]});
+        expect_refused_options((HOSTMEM_OPTIONS){.AddressSpaceCushion = amounts[i]});
+        expect_refused_options(
+            (HOSTMEM_OPTIONS){.CommitLimit = most, .EmergencyCommit = amounts[i]});
+    }
+    assert_int_equal(
+        IHostMemoryManager_Release(
+            CREATE_MANAGER(.CommitLimit = most, .ReserveLimit = most, .EmergencyCommit = most)),
+        0);
 }
 
 static void what_is_reserved_has_to_be_zero(void **state)
@@ -290,8 +324,10 @@ int main(void)
         cmocka_unit_test(null_options_are_the_defaults),
         cmocka_unit_test(options_of_this_version_are_accepted),
         cmocka_unit_test(options_of_a_size_no_version_had_are_refused),
+        cmocka_unit_test(options_of_a_later_version_are_accepted_if_nothing_new_is_set),
         cmocka_unit_test(every_unknown_flag_is_refused),
         cmocka_unit_test(the_emergency_part_is_a_part_of_the_limit),
+        cmocka_unit_test(amounts_that_cannot_be_meant_are_refused),
         cmocka_unit_test(what_is_reserved_has_to_be_zero),
         cmocka_unit_test(every_option_is_taken),
         cmocka_unit_test(null_out_pointer_is_e_pointer),

@@ -69,7 +69,7 @@ static void what_is_set_is_what_is_got(void **state)
         {.CommitLimit = 1},
         {.CommitLimit = 4097, .ReserveLimit = 5, .EmergencyCommit = 4097},
         {.Flags = HOSTMEM_FLAG_OVERDRAFT},
-        {.CommitLimit = UINT64_MAX, .ReserveLimit = UINT64_MAX, .EmergencyCommit = UINT64_MAX},
+        {.CommitLimit = 1ull << 47, .ReserveLimit = 1ull << 47, .EmergencyCommit = 1ull << 47},
         {.CommitLimit = 1ull << 32, .ReserveLimit = (1ull << 32) + 1, .EmergencyCommit = 1},
         {0}};
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
@@ -88,9 +88,12 @@ static void limits_that_make_no_sense_are_refused_and_change_nothing(void **stat
         {.Size = 4},
         {.Size = SIZE - 8},
         {.Size = SIZE - 1},
-        {.Size = SIZE + 1},
-        {.Size = SIZE + 8},
+        {.Size = 4097},
         {.Size = 0xffffffff},
+        {.Size = SIZE, .CommitLimit = (1ull << 47) + 1},
+        {.Size = SIZE, .CommitLimit = UINT64_MAX},
+        {.Size = SIZE, .ReserveLimit = (1ull << 47) + 1},
+        {.Size = SIZE, .ReserveLimit = (UINT64)(INT64)(INT32)0xc0000000}, /* 3 GiB in an int */
         {.Size = SIZE, .CommitLimit = 99, .EmergencyCommit = 100},
         {.Size = SIZE, .ReserveLimit = 100, .EmergencyCommit = 1},
     };
@@ -113,10 +116,9 @@ static void limits_that_make_no_sense_are_refused_and_change_nothing(void **stat
     assert_int_equal(IHostMemoryLimits_Release(setter), 1);
 }
 
-static void only_the_size_of_this_version_is_filled(void **state)
+static void no_more_than_the_given_size_is_filled(void **state)
 {
-    static const UINT32 sizes[] = {
-        0, 1, 8, sizeof(HOSTMEM_LIMITS) - 1, sizeof(HOSTMEM_LIMITS) + 8, 0xffffffff};
+    static const UINT32 sizes[] = {0, 1, 8, sizeof(HOSTMEM_LIMITS) - 1, 4097, 0xffffffff};
     IHostMemoryLimits *setter = INTERFACE_OF(*state, IHostMemoryLimits);
     struct {
         HOSTMEM_LIMITS given;
@@ -133,6 +135,14 @@ static void only_the_size_of_this_version_is_filled(void **state)
     buffer.given.Size = sizeof(HOSTMEM_LIMITS);
     EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &buffer.given));
     assert_memory_equal(buffer.behind, before.behind, sizeof(buffer.behind));
+    /* A host of a later version: what we do not know is 0 when it asks, and must be when it sets. */
+    buffer.given.Size = sizeof(HOSTMEM_LIMITS) + 16;
+    EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, &buffer.given), E_INVALIDARG, UNCHANGED);
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &buffer.given));
+    assert_int_equal(buffer.given.Size, sizeof(HOSTMEM_LIMITS) + 16);
+    assert_memory_equal(buffer.behind, (unsigned char[16]){0}, 16);
+    assert_memory_equal(buffer.behind + 16, before.behind + 16, sizeof(buffer.behind) - 16);
+    EXPECT_OK(IHostMemoryLimits_SetLimits(setter, &buffer.given));
     assert_int_equal(IHostMemoryLimits_Release(setter), 1);
 }
 
@@ -217,8 +227,7 @@ static void the_emergency_part_and_the_flag_change_as_well(void **state)
 /* In a process of 32 bits; in one of 64 these are limits like others. */
 static void a_limit_beyond_the_address_space_is_none(void **state)
 {
-    static const UINT64 limits[] = {1ull << 32, (1ull << 32) + 1, 1ull << 40, UINT64_MAX - 1,
-                                    UINT64_MAX};
+    static const UINT64 limits[] = {1ull << 32, (1ull << 32) + 1, 1ull << 40, 1ull << 47};
     IHostMemoryManager *manager = *state;
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         SET_LIMITS(manager, .CommitLimit = limits[i], .ReserveLimit = limits[i],
@@ -334,7 +343,7 @@ int main(void)
         manager_test(limits_start_as_the_options_say),
         manager_test(what_is_set_is_what_is_got),
         manager_test(limits_that_make_no_sense_are_refused_and_change_nothing),
-        manager_test(only_the_size_of_this_version_is_filled),
+        manager_test(no_more_than_the_given_size_is_filled),
         manager_test(a_limit_below_what_is_in_use_takes_nothing_away),
         manager_test(a_raised_limit_lets_the_next_request_through),
         manager_test(the_emergency_part_and_the_flag_change_as_well),

@@ -89,7 +89,7 @@ static void expect_counted(IHostMemoryManager *manager, UINT64 task, UINT64 app_
 static void rules_that_make_no_sense_are_refused_and_change_nothing(void **state)
 {
     enum { SIZE = sizeof(HOSTMEM_FAULTS) };
-    static const UINT32 sizes[] = {0, 1, 4, SIZE - 8, SIZE - 1, SIZE + 1, SIZE + 8, 0xffffffff};
+    static const UINT32 sizes[] = {0, 1, 4, SIZE - 8, SIZE - 1, 4097, 0xffffffff};
     const HOSTMEM_FAULTS wrong[] = {FAULTS(.Reserved = 1), FAULTS(.RateDenominator = 0),
                                     FAULTS(.RateNumerator = 2), FAULTS(.Levels = 0),
                                     FAULTS(.Methods = 0)};
@@ -114,8 +114,15 @@ static void rules_that_make_no_sense_are_refused_and_change_nothing(void **state
             EXPECT_CALL(IHostMemoryFaults_SetFaults(setter, &method), E_INVALIDARG, UNCHANGED);
         }
     }
+    struct {
+        HOSTMEM_FAULTS faults;
+        UINT64 later_field;
+    } later = {FAULTS(.Size = sizeof(later), .Skip = 1), 1};
+    EXPECT_CALL(IHostMemoryFaults_SetFaults(setter, &later.faults), E_INVALIDARG, UNCHANGED);
+    later.later_field = 0;
+    EXPECT_OK(IHostMemoryFaults_SetFaults(setter, &later.faults));
     assert_int_equal(IHostMemoryFaults_Release(setter), 1);
-    assert_true(take(manager, PAGE, eTaskCritical)); /* the first set of rules still holds */
+    assert_true(take(manager, PAGE, eTaskCritical)); /* rules like the first */
     assert_false(take(manager, PAGE, eTaskCritical));
 }
 
