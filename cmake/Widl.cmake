@@ -5,7 +5,7 @@
 
 find_program(HOSTMEM_WIDL ${HOSTMEM_TRIPLE}-widl REQUIRED)
 set(HOSTMEM_IDL_DIR ${PROJECT_SOURCE_DIR}/idl)
-set(HOSTMEM_IDL
+set(HOSTMEM_IDL # what is installed
     ${HOSTMEM_IDL_DIR}/unknwn.idl
     ${HOSTMEM_IDL_DIR}/clrhosting.idl
     ${HOSTMEM_IDL_DIR}/hostmem.idl
@@ -22,7 +22,10 @@ function(hostmem_widl idl)
         list(APPEND commands COMMAND ${HOSTMEM_WIDL} -u -o ${arg_GUIDS} ${idl})
     endif()
     if(arg_TYPELIB)
-        list(APPEND commands COMMAND ${HOSTMEM_WIDL} -t -o ${arg_TYPELIB} ${idl}
+        # Beside it the stdole2.tlb that it imports; see stdole2.idl.
+        cmake_path(GET arg_TYPELIB PARENT_PATH folder)
+        list(APPEND commands COMMAND ${HOSTMEM_WIDL} -t -o ${folder}/stdole2.tlb stdole2.idl
+            COMMAND ${HOSTMEM_WIDL} -t -D HOSTMEM_TYPELIB -L ${folder} -o ${arg_TYPELIB} ${idl}
             # widl notes when it ran, as text and as a number: the same sources shall give the same DLL.
             COMMAND perl -0777 -pi -e
                 [[s/(Created by WIDL .*? at ).{24}(.*?\x13\0).{4}/$1Thu Jan  1 00:00:00 1970$2\0\0\0\0/s]]
@@ -39,7 +42,7 @@ function(hostmem_widl idl)
     add_custom_command(
         OUTPUT ${arg_HEADER} ${arg_GUIDS} ${arg_TYPELIB}
         ${commands}
-        DEPENDS ${HOSTMEM_IDL}
+        DEPENDS ${HOSTMEM_IDL} ${HOSTMEM_IDL_DIR}/stdole2.idl
         WORKING_DIRECTORY ${HOSTMEM_IDL_DIR}
         COMMENT "widl ${idl}"
         VERBATIM

@@ -11,8 +11,8 @@
  * manifest in the DLL. Link hostmem.dll's import library or the static library; the interface ids
  * are in the uuid library that both bring along.
  *
- * The manager also answers QueryInterface for IHostMemoryStatistics and IHostMemoryPolicy, its heaps
- * for IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
+ * The manager also answers QueryInterface for IHostMemoryStatistics, -Limits, -Pressure, -Faults,
+ * -Charge, -Events and IHostRuntimeLifetime, its heaps for IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
  * and, for our own interfaces, in hostmem.idl.
  */
 #ifndef HOSTMEM_HOSTMEM_H
@@ -32,7 +32,9 @@
 extern "C" {
 #endif
 
-/* Later versions add fields at the end: set Size to sizeof(HOSTMEM_OPTIONS), the rest to 0. */
+/* Later versions add fields at the end: set Size to sizeof(HOSTMEM_OPTIONS), the rest to 0. Amounts
+ * above 2^47 (128 TiB, more than any process can have) are refused; in 32-bit processes a limit from
+ * 4 GiB on is none. */
 typedef struct HOSTMEM_OPTIONS {
     UINT32 Size;
     UINT32 Flags;               /* HOSTMEM_FLAG_* */
@@ -53,8 +55,9 @@ typedef struct HOSTMEM_OPTIONS {
  *          CLR the last Release frees the manager's tables. Memory still allocated then stays with
  *          the process.
  *
- * Any thread. S_OK · E_POINTER · E_INVALIDARG: a Size no version has had, fields set that this
- * version does not know, or an EmergencyCommit larger than CommitLimit · E_OUTOFMEMORY. On failure *manager is NULL. */
+ * Any thread. S_OK · E_POINTER · E_INVALIDARG: a Size no version has had (or above 4 KiB), fields or
+ * flags set that this version does not know, an amount above 2^47, or an EmergencyCommit larger than
+ * CommitLimit · E_OUTOFMEMORY. On failure *manager is NULL. */
 HRESULT __cdecl HostMemCreateManager(const HOSTMEM_OPTIONS *options, IHostMemoryManager **manager);
 
 /* Create the IHostControl to pass to ICLRRuntimeHost::SetHostControl, before Start.

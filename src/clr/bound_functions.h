@@ -17,9 +17,12 @@ struct bound_targets {
     IHostMemoryManager *manager;
     IHostMalloc *heap;         /* NULL leaves the heap functions alone */
     IHostMallocBlocks *blocks; /* of `heap` */
-    IHostMemoryPolicy *policy; /* NULL: the manager has no limits to ask for */
-    BOOL crt_heap;             /* malloc and its kind lead to `heap` as well */
-    BOOL notifications;        /* FALSE leaves the memory resource notifications alone */
+    /* Optional: NULL for a manager that has none of it. */
+    IHostMemoryLimits *limits;
+    IHostMemoryCharge *charge;
+    IHostRuntimeLifetime *lifetime;
+    BOOL crt_heap;      /* malloc and its kind lead to `heap` as well */
+    BOOL notifications; /* FALSE leaves the memory resource notifications alone */
     HOSTMEM_BIND_OPTIONS options;
 };
 

@@ -24,7 +24,7 @@ static void lower(DWORDLONG *value, DWORDLONG limit)
 static void apply_limit(MEMORYSTATUSEX *status, DWORD machine_load)
 {
     HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
-    if (!targets.policy || IHostMemoryPolicy_GetLimits(targets.policy, &limits) != S_OK ||
+    if (!targets.limits || IHostMemoryLimits_GetLimits(targets.limits, &limits) != S_OK ||
         !limits.CommitLimit) {
         return;
     }

@@ -32,20 +32,20 @@ void bound_views_count(HOSTMEM_BINDING *binding)
 
 /* ---- Commit that is not the manager's own ---- */
 
-/* Without a policy there is no budget. */
+/* Without the interface there is no budget. */
 static BOOL charge(UINT64 bytes, EMemoryCriticalLevel level)
 {
-    return bytes == 0 || !targets.policy ||
-           IHostMemoryPolicy_TakeCommit(targets.policy, bytes, level) == S_OK;
+    return bytes == 0 || !targets.charge ||
+           IHostMemoryCharge_ChargeCommit(targets.charge, bytes, level) == S_OK;
 }
 
 /* A manager that refuses what it was charged has lost count, and it is not for the runtime to mend:
  * HostMemGetBinding tells. */
 static void refund(UINT64 bytes)
 {
-    if (bytes != 0 && targets.policy) {
+    if (bytes != 0 && targets.charge) {
         DWORD error = GetLastError();
-        if (IHostMemoryPolicy_GiveBackCommit(targets.policy, bytes) != S_OK) {
+        if (IHostMemoryCharge_RefundCommit(targets.charge, bytes) != S_OK) {
             atomic_fetch_add(&refused_refunds, 1);
         }
         SetLastError(error);

@@ -16,6 +16,7 @@
 #include <hostmem/hostmem.h>
 
 #include "bound_functions.h"
+#include "core/versioned.h"
 #include "import_table.h"
 #include "load_watch.h"
 #include "memory_functions.h"
@@ -28,7 +29,6 @@
 
 #define NO_BINDING HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
 #define ALREADY_BOUND HRESULT_FROM_WIN32(ERROR_ALREADY_INITIALIZED)
-#define LONGEST_STRUCT 4096 /* bytes, of any version to come */
 
 /* The one binding of the process. Who moves `state` to TRYING owns everything below. */
 enum state {
@@ -89,13 +89,17 @@ static HRESULT create_heap(IHostMemoryManager *manager, struct bound_targets *ta
     return S_OK;
 }
 
-/* Optional: a manager without the interface has no limits that the runtime should know of. */
-static void find_policy(IHostMemoryManager *manager, struct bound_targets *targets)
+static void *interface_or_null(IHostMemoryManager *manager, REFIID iid)
 {
-    void *policy = NULL;
-    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy) == S_OK) {
-        targets->policy = policy;
-    }
+    void *object = NULL;
+    return IHostMemoryManager_QueryInterface(manager, iid, &object) == S_OK ? object : NULL;
+}
+
+static void find_optional_interfaces(IHostMemoryManager *manager, struct bound_targets *targets)
+{
+    targets->limits = interface_or_null(manager, &IID_IHostMemoryLimits);
+    targets->charge = interface_or_null(manager, &IID_IHostMemoryCharge);
+    targets->lifetime = interface_or_null(manager, &IID_IHostRuntimeLifetime);
 }
 
 /* As the CLR does, take a refusal for an answer; the runtime then keeps the system's notifications.
@@ -110,6 +114,13 @@ static HRESULT register_callback(struct bound_targets *targets)
     return hr;
 }
 
+static void release_optional(IUnknown *object)
+{
+    if (object) {
+        IUnknown_Release(object);
+    }
+}
+
 static void give_back(struct bound_targets *targets)
 {
     if (targets->notifications) {
@@ -119,9 +130,9 @@ static void give_back(struct bound_targets *targets)
         IHostMallocBlocks_Release(targets->blocks);
         IHostMalloc_Release(targets->heap);
     }
-    if (targets->policy) {
-        IHostMemoryPolicy_Release(targets->policy);
-    }
+    release_optional((IUnknown *)targets->limits);
+    release_optional((IUnknown *)targets->charge);
+    release_optional((IUnknown *)targets->lifetime);
     IHostMemoryManager_Release(targets->manager);
 }
 
@@ -137,7 +148,7 @@ static HRESULT prepare(IHostMemoryManager *manager, const HOSTMEM_BIND_OPTIONS *
         .options = *options,
     };
     IHostMemoryManager_AddRef(manager);
-    find_policy(manager, targets);
+    find_optional_interfaces(manager, targets);
     HRESULT hr = pin(&state);
     if (hr == S_OK) {
         hr = create_heap(manager, targets);
@@ -190,7 +201,7 @@ static HRESULT bind_prepared(HMODULE runtime, BOOL initialized)
     struct bound_targets *targets = &targets_of_binding;
     HRESULT hr = check_runtime(runtime);
     if (hr == S_OK) {
-        runtime_start_watch(runtime, initialized, targets->policy, &targets->options);
+        runtime_start_watch(runtime, initialized, targets->lifetime, &targets->options);
         hr = redirect_imports(runtime, targets);
     }
     if (hr == S_OK) {
@@ -254,18 +265,8 @@ static BOOL read_options(const HOSTMEM_BIND_OPTIONS *given, HOSTMEM_BIND_OPTIONS
     if (!given) {
         return TRUE;
     }
-    UINT32 size = given->Size;
-    if (size < sizeof(*given) || size > LONGEST_STRUCT ||
-        (given->Flags & ~(UINT32)HOSTMEM_BIND_CRT_HEAP)) {
-        return FALSE;
-    }
-    for (UINT32 i = sizeof(*given); i < size; i++) {
-        if (((const BYTE *)given)[i] != 0) {
-            return FALSE;
-        }
-    }
-    *options = *given;
-    return TRUE;
+    return versioned_read(options, sizeof(*options), given) &&
+           !(options->Flags & ~(UINT32)HOSTMEM_BIND_CRT_HEAP);
 }
 
 HRESULT __cdecl HostMemBindRuntime(IHostMemoryManager *manager, HMODULE runtime,
@@ -374,19 +375,10 @@ HRESULT __cdecl HostMemGetBinding(HOSTMEM_BINDING *binding)
     if (!binding) {
         return E_POINTER;
     }
-    UINT32 size = binding->Size;
-    if (size < sizeof(*binding) || size > LONGEST_STRUCT) {
-        return E_INVALIDARG;
-    }
-    memset(binding, 0, size);
-    *binding = (HOSTMEM_BINDING){
-        .Size = size,
-        .Result = result,
-        .Runtime = bound_runtime,
-    };
-    memory_functions_count(binding);
-    bound_views_count(binding);
-    return S_OK;
+    HOSTMEM_BINDING now = {.Result = result, .Runtime = bound_runtime};
+    memory_functions_count(&now);
+    bound_views_count(&now);
+    return versioned_write(binding, sizeof(now), &now) ? S_OK : E_INVALIDARG;
 }
 
 HRESULT __cdecl HostMemGetFunctions(UINT32 first, UINT32 capacity, HOSTMEM_FUNCTION *functions,

@@ -12,7 +12,7 @@ static const IID iid_runtime_host = {
 
 static _Atomic(ICLRRuntimeHost *) probe; /* of the bound runtime, for ever; NULL: there is none */
 static HMODULE late;                     /* the runtime, if its probe is still to be made */
-static IHostMemoryPolicy *listener;      /* the binding's reference */
+static IHostRuntimeLifetime *listener;   /* the binding's reference */
 static void(CALLBACK *on_start)(void *context);
 static void *start_context;
 static atomic_bool started;
@@ -49,10 +49,10 @@ static void make_probe(HMODULE runtime)
     }
 }
 
-void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy,
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostRuntimeLifetime *lifetime,
                          const HOSTMEM_BIND_OPTIONS *options)
 {
-    listener = policy;
+    listener = lifetime;
     on_start = options->OnStart;
     start_context = options->Context;
     if (initialized) {
@@ -80,7 +80,7 @@ static void start_is_over(void)
         return;
     }
     if (listener) {
-        IHostMemoryPolicy_RuntimeStarted(listener);
+        IHostRuntimeLifetime_RuntimeStarted(listener);
     }
     if (on_start) {
         on_start(start_context);

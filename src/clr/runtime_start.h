@@ -7,7 +7,7 @@
  * process. .NET Core still has the flag: ICLRRuntimeHost::GetCurrentAppDomainId answers
  * HOST_E_CLRNOTAVAILABLE as long as it is not set, and that answer is one read of it, with no lock
  * and no memory. So the binding asks at every request until the answer changes, which it does once,
- * and tells the manager then, if it wants to know (IHostMemoryPolicy::RuntimeStarted).
+ * and tells the manager then, if it wants to know (IHostRuntimeLifetime::RuntimeStarted).
  *
  * Limits: 2.0 answers only the host that started it. There, and in a module that does not export
  * GetCLRRuntimeHost, the runtime has "started" when it creates its memory resource notification,
@@ -25,8 +25,8 @@ BOOL runtime_start_has_begun(HMODULE runtime);
 /* Begin to watch `runtime`. Call it before the heap functions are bound: what it makes the runtime
  * allocate stays allocated. A runtime whose entry point has not run yet, `initialized` FALSE, is
  * asked from the moment it creates its memory resource notification. Told of the end of the start
- * are `policy`, which can be NULL, and the host by options->OnStart. */
-void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostMemoryPolicy *policy,
+ * are `lifetime`, which can be NULL, and the host by options->OnStart. */
+void runtime_start_watch(HMODULE runtime, BOOL initialized, IHostRuntimeLifetime *lifetime,
                          const HOSTMEM_BIND_OPTIONS *options);
 
 /* End the watch that runtime_start_watch began, for a binding that comes to nothing. */

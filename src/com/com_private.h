@@ -11,6 +11,8 @@
 #include <assert.h>
 #include <corerror.h>
 
+#include "com/agile.h"
+#include "com/events.h"
 #include "com/pressure.h"
 #include "core/limits/cushion.h"
 #include "core/limits/fault_plan.h"
@@ -18,6 +20,11 @@
 #include "core/heap/site_table.h"
 #include "core/pages/view_list.h"
 #include "core/pages/virtual_memory.h"
+#include "core/versioned.h"
+
+/* More than any process can have: the user's half of a 48-bit address space. Whoever limits memory to
+ * more than that has miscalculated; a negative number is what comes of an int that overflows. */
+#define MOST_BYTES ((UINT64)1 << 47)
 
 /* The fields of HOSTMEM_CALLS, in their order. */
 enum method {
@@ -40,7 +47,13 @@ enum method {
 struct host_memory_manager {
     IHostMemoryManager IHostMemoryManager_iface;
     IHostMemoryStatistics IHostMemoryStatistics_iface;
-    IHostMemoryPolicy IHostMemoryPolicy_iface;
+    IHostMemoryLimits IHostMemoryLimits_iface;
+    IHostMemoryPressure IHostMemoryPressure_iface;
+    IHostRuntimeLifetime IHostRuntimeLifetime_iface;
+    IHostMemoryFaults IHostMemoryFaults_iface;
+    IHostMemoryCharge IHostMemoryCharge_iface;
+    IHostMemoryEvents IHostMemoryEvents_iface;
+    struct agile agile;
     LONG refs;                /* Interlocked only */
     _Atomic bool unavailable; /* broken or shut down: for ever */
     const struct os *os;
@@ -51,7 +64,8 @@ struct host_memory_manager {
     struct cushion cushion;
     struct fault_plan faults;  /* set under limits_lock */
     struct pressure *pressure; /* owned */
-    HOSTMEM_LIMITS limits;     /* in force; guarded by limits_lock */
+    struct events events;
+    HOSTMEM_LIMITS limits; /* in force; guarded by limits_lock */
     struct os_lock limits_lock;
     DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no events */
     HANDLE room_made;     /* auto reset: memory was given back */
@@ -80,13 +94,43 @@ static inline void count_call(struct host_memory_manager *manager, enum method m
 HRESULT host_memory_manager_create(const struct os *os, const HOSTMEM_OPTIONS *options,
                                    IHostMemoryManager **manager);
 
-/* host_memory_statistics.c */
-extern const IHostMemoryStatisticsVtbl host_memory_statistics_vtbl;
+/* The other interfaces of the manager's object, each in the file of its name. Identity and lifetime
+ * are the manager's, so all begin alike: MANAGER_INTERFACE defines the way from the interface to the
+ * manager, impl_from_<type>, and the three methods of IUnknown; MANAGER_IUNKNOWN puts these first in
+ * the table <name>_vtbl. */
+#define MANAGER_INTERFACE(type, name)                                                              \
+    static inline struct host_memory_manager *impl_from_##type(type *iface)                        \
+    {                                                                                              \
+        assert(iface->lpVtbl == &name##_vtbl);                                                     \
+        return CONTAINING_RECORD(iface, struct host_memory_manager, type##_iface);                 \
+    }                                                                                              \
+    static HRESULT STDMETHODCALLTYPE name##_QueryInterface(type *iface, REFIID iid, void **object) \
+    {                                                                                              \
+        IHostMemoryManager *outer = &impl_from_##type(iface)->IHostMemoryManager_iface;            \
+        return IHostMemoryManager_QueryInterface(outer, iid, object);                              \
+    }                                                                                              \
+    static ULONG STDMETHODCALLTYPE name##_AddRef(type *iface)                                      \
+    {                                                                                              \
+        return IHostMemoryManager_AddRef(&impl_from_##type(iface)->IHostMemoryManager_iface);      \
+    }                                                                                              \
+    static ULONG STDMETHODCALLTYPE name##_Release(type *iface)                                     \
+    {                                                                                              \
+        return IHostMemoryManager_Release(&impl_from_##type(iface)->IHostMemoryManager_iface);     \
+    }
 
-/* host_memory_policy.c */
-extern const IHostMemoryPolicyVtbl host_memory_policy_vtbl;
-HRESULT host_memory_policy_set_limits(struct host_memory_manager *manager,
-                                      const HOSTMEM_LIMITS *limits);
+#define MANAGER_IUNKNOWN(name)                                                                     \
+    .QueryInterface = name##_QueryInterface, .AddRef = name##_AddRef, .Release = name##_Release
+
+extern const IHostMemoryStatisticsVtbl host_memory_statistics_vtbl;
+extern const IHostMemoryLimitsVtbl host_memory_limits_vtbl;
+extern const IHostMemoryPressureVtbl host_memory_pressure_vtbl;
+extern const IHostRuntimeLifetimeVtbl host_runtime_lifetime_vtbl;
+extern const IHostMemoryFaultsVtbl host_memory_faults_vtbl;
+extern const IHostMemoryChargeVtbl host_memory_charge_vtbl;
+extern const IHostMemoryEventsVtbl host_memory_events_vtbl;
+
+/* IHostMemoryLimits::SetLimits */
+HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTMEM_LIMITS *limits);
 
 /* request.c: a request for memory, from the first attempt to the answer.
  *

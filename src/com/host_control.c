@@ -11,6 +11,7 @@
 
 struct host_control {
     IHostControl IHostControl_iface;
+    struct agile agile;
     LONG refs;                   /* Interlocked only */
     IHostMemoryManager *manager; /* owned */
     IHostControl *next;          /* owned, or NULL */
@@ -33,8 +34,8 @@ static HRESULT STDMETHODCALLTYPE host_control_QueryInterface(IHostControl *iface
         return E_POINTER;
     }
     if (!IsEqualIID(iid, &IID_IUnknown) && !IsEqualIID(iid, &IID_IHostControl)) {
-        *object = NULL;
-        return E_NOINTERFACE;
+        struct host_control *control = impl_from_IHostControl(iface);
+        return agile_query_interface(&control->agile, (IUnknown *)iface, iid, object);
     }
     *object = iface;
     IHostControl_AddRef(iface);
@@ -51,6 +52,7 @@ static ULONG STDMETHODCALLTYPE host_control_Release(IHostControl *iface)
     struct host_control *control = impl_from_IHostControl(iface);
     LONG refs = InterlockedDecrement(&control->refs);
     if (refs == 0) {
+        agile_destroy(&control->agile);
         IHostMemoryManager_Release(control->manager);
         if (control->next != NULL) {
             IHostControl_Release(control->next);

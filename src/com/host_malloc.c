@@ -39,6 +39,7 @@
 struct host_malloc {
     IHostMalloc IHostMalloc_iface;
     IHostMallocBlocks IHostMallocBlocks_iface;
+    struct agile agile;
     LONG refs;                           /* Interlocked only */
     struct host_memory_manager *manager; /* owned */
     void *heap;
@@ -199,8 +200,7 @@ static HRESULT STDMETHODCALLTYPE host_malloc_QueryInterface(IHostMalloc *iface, 
     } else if (IsEqualIID(iid, &IID_IHostMallocBlocks)) {
         *object = &malloc->IHostMallocBlocks_iface;
     } else {
-        *object = NULL;
-        return E_NOINTERFACE;
+        return agile_query_interface(&malloc->agile, (IUnknown *)iface, iid, object);
     }
     IHostMalloc_AddRef(iface);
     return S_OK;
@@ -231,6 +231,7 @@ static void destroy(struct host_malloc *malloc)
     if (error != OS_OK) {
         host_memory_manager_result(manager, error);
     }
+    agile_destroy(&malloc->agile);
     os->heap_destroy(os, malloc->heap);
     block_map_destroy(&malloc->blocks);
     table_memory_release(&manager->memory.table_memory, malloc, object_bytes(os));

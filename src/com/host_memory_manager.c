@@ -22,6 +22,26 @@ static inline struct host_memory_manager *impl_from_IHostMemoryManager(IHostMemo
 
 /* ---- IUnknown ---- */
 
+/* Where in the object its interfaces are. */
+#define INTERFACE(type)                                                                            \
+    {                                                                                              \
+        &IID_##type, offsetof(struct host_memory_manager, type##_iface)                            \
+    }
+static const struct {
+    const IID *iid;
+    size_t offset;
+} interfaces[] = {
+    {&IID_IUnknown, offsetof(struct host_memory_manager, IHostMemoryManager_iface)},
+    INTERFACE(IHostMemoryManager),
+    INTERFACE(IHostMemoryStatistics),
+    INTERFACE(IHostMemoryLimits),
+    INTERFACE(IHostMemoryPressure),
+    INTERFACE(IHostRuntimeLifetime),
+    INTERFACE(IHostMemoryFaults),
+    INTERFACE(IHostMemoryCharge),
+    INTERFACE(IHostMemoryEvents),
+};
+
 static HRESULT STDMETHODCALLTYPE host_memory_manager_QueryInterface(IHostMemoryManager *iface,
                                                                     REFIID iid, void **object)
 {
@@ -29,18 +49,14 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_QueryInterface(IHostMemoryM
     if (object == NULL) {
         return E_POINTER;
     }
-    if (IsEqualIID(iid, &IID_IUnknown) || IsEqualIID(iid, &IID_IHostMemoryManager)) {
-        *object = &manager->IHostMemoryManager_iface;
-    } else if (IsEqualIID(iid, &IID_IHostMemoryStatistics)) {
-        *object = &manager->IHostMemoryStatistics_iface;
-    } else if (IsEqualIID(iid, &IID_IHostMemoryPolicy)) {
-        *object = &manager->IHostMemoryPolicy_iface;
-    } else {
-        *object = NULL;
-        return E_NOINTERFACE;
+    for (size_t i = 0; i < ARRAYSIZE(interfaces); i++) {
+        if (IsEqualIID(iid, interfaces[i].iid)) {
+            IHostMemoryManager_AddRef(iface);
+            *object = (char *)manager + interfaces[i].offset;
+            return S_OK;
+        }
     }
-    IHostMemoryManager_AddRef(iface);
-    return S_OK;
+    return agile_query_interface(&manager->agile, (IUnknown *)iface, iid, object);
 }
 
 static ULONG STDMETHODCALLTYPE host_memory_manager_AddRef(IHostMemoryManager *iface)
@@ -65,6 +81,8 @@ static void destroy(struct host_memory_manager *manager)
     if (manager->pressure != NULL) {
         pressure_destroy(manager->pressure);
     }
+    agile_destroy(&manager->agile);
+    events_destroy(&manager->events);
     close_events(manager);
     cushion_destroy(&manager->cushion);
     site_table_destroy(&manager->sites);
@@ -337,7 +355,7 @@ static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_
     if (manager->pressure == NULL || (manager->commit_wait_ms != 0 && !create_events(manager))) {
         return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
     }
-    return host_memory_policy_set_limits(manager, &limits);
+    return host_memory_limits_set(manager, &limits);
 }
 
 /* Fill in a zeroed manager. After a failure destroy has undone what there was. */
@@ -347,7 +365,12 @@ static HRESULT initialise(struct host_memory_manager *manager, const struct os *
     struct table_memory *memory = &manager->memory.table_memory;
     manager->IHostMemoryManager_iface.lpVtbl = &host_memory_manager_vtbl;
     manager->IHostMemoryStatistics_iface.lpVtbl = &host_memory_statistics_vtbl;
-    manager->IHostMemoryPolicy_iface.lpVtbl = &host_memory_policy_vtbl;
+    manager->IHostMemoryLimits_iface.lpVtbl = &host_memory_limits_vtbl;
+    manager->IHostMemoryPressure_iface.lpVtbl = &host_memory_pressure_vtbl;
+    manager->IHostRuntimeLifetime_iface.lpVtbl = &host_runtime_lifetime_vtbl;
+    manager->IHostMemoryFaults_iface.lpVtbl = &host_memory_faults_vtbl;
+    manager->IHostMemoryCharge_iface.lpVtbl = &host_memory_charge_vtbl;
+    manager->IHostMemoryEvents_iface.lpVtbl = &host_memory_events_vtbl;
     manager->refs = 1;
     manager->os = os;
     os_error error = virtual_memory_create(&manager->memory, os);

@@ -1,39 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * IHostMemoryStatistics: what the manager knows, for the host and for people. The second interface
- * of the manager's object (host_memory_manager.c); identity and lifetime are the manager's.
+ * IHostMemoryStatistics: what the manager knows, for the host and for people.
  */
 #include "com/com_private.h"
 
-static inline struct host_memory_manager *
-impl_from_IHostMemoryStatistics(IHostMemoryStatistics *iface)
-{
-    assert(iface->lpVtbl == &host_memory_statistics_vtbl);
-    return CONTAINING_RECORD(iface, struct host_memory_manager, IHostMemoryStatistics_iface);
-}
-
-/* ---- IUnknown ---- */
-
-static HRESULT STDMETHODCALLTYPE host_memory_statistics_QueryInterface(IHostMemoryStatistics *iface,
-                                                                       REFIID iid, void **object)
-{
-    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
-    return IHostMemoryManager_QueryInterface(&manager->IHostMemoryManager_iface, iid, object);
-}
-
-static ULONG STDMETHODCALLTYPE host_memory_statistics_AddRef(IHostMemoryStatistics *iface)
-{
-    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
-    return IHostMemoryManager_AddRef(&manager->IHostMemoryManager_iface);
-}
-
-static ULONG STDMETHODCALLTYPE host_memory_statistics_Release(IHostMemoryStatistics *iface)
-{
-    struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
-    return IHostMemoryManager_Release(&manager->IHostMemoryManager_iface);
-}
-
-/* ---- IHostMemoryStatistics ---- */
+MANAGER_INTERFACE(IHostMemoryStatistics, host_memory_statistics)
 
 static UINT64 load(const _Atomic UINT64 *counter)
 {
@@ -85,13 +56,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         return E_POINTER;
     }
     const struct budget *budget = &manager->memory.budget;
-    if (out->Size != sizeof(*out)) {
-        return E_INVALIDARG;
-    }
     view_list_total(&manager->views, &views, &view_bytes);
     const HOSTMEM_CALLS calls = calls_of(manager, &heap_blocks);
-    *out = (HOSTMEM_STATISTICS){
-        .Size = sizeof(*out),
+    const HOSTMEM_STATISTICS now = {
         .Calls = calls,
         .CommitCurrentBytes = usage_current(&manager->memory.committed),
         .CommitPeakBytes = usage_peak(&manager->memory.committed),
@@ -126,7 +93,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .ForeignCommitCurrentBytes = usage_current(&manager->foreign_commit),
         .ForeignCommitPeakBytes = usage_peak(&manager->foreign_commit),
     };
-    return S_OK;
+    return versioned_write(out, sizeof(now), &now) ? S_OK : E_INVALIDARG;
 }
 
 /* The two sums are comparable when nobody charged or uncharged while they were taken; the count of
@@ -207,11 +174,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetAllocationSites(
 }
 
 const IHostMemoryStatisticsVtbl host_memory_statistics_vtbl = {
-    /* IUnknown */
-    .QueryInterface = host_memory_statistics_QueryInterface,
-    .AddRef = host_memory_statistics_AddRef,
-    .Release = host_memory_statistics_Release,
-    /* IHostMemoryStatistics */
+    MANAGER_IUNKNOWN(host_memory_statistics),
     .GetStatistics = host_memory_statistics_GetStatistics,
     .MeasureCommit = host_memory_statistics_MeasureCommit,
     .GetRegions = host_memory_statistics_GetRegions,

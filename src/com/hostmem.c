@@ -10,10 +10,12 @@ HRESULT __cdecl HostMemCreateManager(const HOSTMEM_OPTIONS *options, IHostMemory
         return E_POINTER;
     }
     *manager = NULL;
-    const HOSTMEM_OPTIONS defaults = {.Size = sizeof(defaults)};
-    options = options != NULL ? options : &defaults;
-    if (options->Size != sizeof(*options) || options->Reserved != 0) {
+    HOSTMEM_OPTIONS known = {.Size = sizeof(known)};
+    if (options != NULL && !versioned_read(&known, sizeof(known), options)) {
         return E_INVALIDARG;
     }
-    return host_memory_manager_create(os_system(), options, manager);
+    if (known.Reserved != 0 || known.AddressSpaceCushion > MOST_BYTES) {
+        return E_INVALIDARG;
+    }
+    return host_memory_manager_create(os_system(), &known, manager);
 }

@@ -11,7 +11,7 @@
  *     limit there is no such mark. A limit that is lowered below what is in use passes the mark.
  *   - a request was refused for lack of budget less than a second ago
  *   - the system's low memory notification is signalled, where it has one
- *   - the host said so (IHostMemoryPolicy::NotifyMemory), until it says Neutral or High
+ *   - the host said so (IHostMemoryPressure::NotifyMemory), until it says Neutral or High
  *
  * A Low stands for a second at least: the CLR's finalizer thread, which starts the collection, looks
  * for it only when it runs. It is repeated every 8.2 s as long as it lasts, and ended by one Neutral,
@@ -103,7 +103,7 @@ void pressure_refused(struct pressure *pressure);
 /* After budget_set_limits. */
 void pressure_limits_changed(struct pressure *pressure);
 
-/* IHostMemoryPolicy::NotifyMemory and RuntimeStarted. */
+/* IHostMemoryPressure::NotifyMemory and IHostRuntimeLifetime::RuntimeStarted. */
 void pressure_notify(struct pressure *pressure, EMemoryAvailable available);
 void pressure_runtime_started(struct pressure *pressure);
 

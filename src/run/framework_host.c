@@ -96,10 +96,10 @@ static int start(ICLRRuntimeHost *host, const struct options *options, IHostMemo
 /* Nobody else knows: a CLR that is given its manager is bound by nobody. */
 static void runtime_started(IHostMemoryManager *manager)
 {
-    void *policy;
-    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, &policy) == S_OK) {
-        IHostMemoryPolicy_RuntimeStarted((IHostMemoryPolicy *)policy);
-        IHostMemoryPolicy_Release((IHostMemoryPolicy *)policy);
+    void *lifetime;
+    if (IHostMemoryManager_QueryInterface(manager, &IID_IHostRuntimeLifetime, &lifetime) == S_OK) {
+        IHostRuntimeLifetime_RuntimeStarted((IHostRuntimeLifetime *)lifetime);
+        IHostRuntimeLifetime_Release((IHostRuntimeLifetime *)lifetime);
     }
 }
 

@@ -20,11 +20,11 @@ HRESULT new_manager(const HOSTMEM_OPTIONS *limits, const HOSTMEM_FAULTS *faults,
     if (hr != S_OK || faults->Size == 0) {
         return hr;
     }
-    void *policy;
-    hr = IHostMemoryManager_QueryInterface(*manager, &IID_IHostMemoryPolicy, &policy);
+    void *setter;
+    hr = IHostMemoryManager_QueryInterface(*manager, &IID_IHostMemoryFaults, &setter);
     if (hr == S_OK) {
-        hr = IHostMemoryPolicy_SetFaults((IHostMemoryPolicy *)policy, faults);
-        IHostMemoryPolicy_Release((IHostMemoryPolicy *)policy);
+        hr = IHostMemoryFaults_SetFaults((IHostMemoryFaults *)setter, faults);
+        IHostMemoryFaults_Release((IHostMemoryFaults *)setter);
     }
     return hr;
 }

@@ -9,7 +9,7 @@
 
 #include <hostmem/hostmem.h>
 
-/* Holds a reference on `inner`. The interfaces that are not the CLR's (statistics, policy) are the
+/* Holds a reference on `inner`. The interfaces that are not the CLR's (statistics, limits and the like) are the
  * inner manager's own. E_OUTOFMEMORY. */
 HRESULT trace_manager_create(IHostMemoryManager *inner, IHostMemoryManager **manager);
 

@@ -334,12 +334,12 @@ static double worst(struct measurement *measurement, int side)
 static void set_limit(UINT64 bytes)
 {
     const HOSTMEM_LIMITS limits = {.Size = sizeof(limits), .CommitLimit = bytes};
-    IHostMemoryPolicy *policy;
-    require(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, (void **)&policy) ==
+    IHostMemoryLimits *setter;
+    require(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryLimits, (void **)&setter) ==
                     S_OK &&
-                IHostMemoryPolicy_SetLimits(policy, &limits) == S_OK,
+                IHostMemoryLimits_SetLimits(setter, &limits) == S_OK,
             "SetLimits");
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryLimits_Release(setter);
 }
 
 static void measure(const struct row *row, size_t regions, size_t threads, bool limit)

@@ -88,12 +88,12 @@ static void a_section_beyond_the_limit_is_refused(void **state)
     IHostMemoryManager *manager = *state;
     const UINT64 room = 0x2000;
     HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
     HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
                                                   PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
     BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, 0);
     limits.CommitLimit = statistics_of(manager).ChargedCurrentBytes + room;
-    assert_int_equal(IHostMemoryPolicy_SetLimits(policy, &limits), S_OK);
+    assert_int_equal(IHostMemoryLimits_SetLimits(setter, &limits), S_OK);
 
     SetLastError(0);
     assert_null(
@@ -103,7 +103,7 @@ static void a_section_beyond_the_limit_is_refused(void **state)
     assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
     assert_ptr_equal(FUNCTION(VirtualAlloc)(view, room, MEM_COMMIT, PAGE_READWRITE), view);
     assert_int_equal(statistics_of(manager).ChargedCurrentBytes, limits.CommitLimit);
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryLimits_Release(setter);
 }
 
 /* The runtime clears the view that it is about to unmap, and does not look whether it could. */
@@ -112,7 +112,7 @@ static void a_commit_of_a_whole_view_draws_on_the_emergency_part(void **state)
     const SIZE_T size = 0x10000;
     IHostMemoryManager *manager = *state;
     HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
     HANDLE section = FUNCTION(CreateFileMappingW)(INVALID_HANDLE_VALUE, NULL,
                                                   PAGE_READWRITE | SEC_RESERVE, 0, 1 << 20, NULL);
     BYTE *view = FUNCTION(MapViewOfFile)(section, FILE_MAP_WRITE, 0, 0, size);
@@ -120,7 +120,7 @@ static void a_commit_of_a_whole_view_draws_on_the_emergency_part(void **state)
     assert_int_equal(coreclr_run_program(), 3); /* 2.0 has started when it runs */
     limits.EmergencyCommit = 1 << 20;           /* and half of it for the process alone */
     limits.CommitLimit = statistics_of(manager).ChargedCurrentBytes + limits.EmergencyCommit / 2;
-    assert_int_equal(IHostMemoryPolicy_SetLimits(policy, &limits), S_OK);
+    assert_int_equal(IHostMemoryLimits_SetLimits(setter, &limits), S_OK);
 
     UINT64 denied = statistics_of(manager).DeniedAppDomain;
     assert_null(FUNCTION(VirtualAlloc)(view, size - 0x1000, MEM_COMMIT, PAGE_READWRITE));
@@ -128,7 +128,7 @@ static void a_commit_of_a_whole_view_draws_on_the_emergency_part(void **state)
     assert_null(FUNCTION(VirtualAlloc)(view, size, MEM_COMMIT, PAGE_READONLY));
     assert_int_equal(statistics_of(manager).DeniedAppDomain, denied + 3);
     assert_ptr_equal(FUNCTION(VirtualAlloc)(view, size, MEM_COMMIT, PAGE_READWRITE), view);
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryLimits_Release(setter);
 }
 
 static void a_section_larger_than_an_x86_address_space_is_charged_in_full(void **state)
@@ -547,15 +547,15 @@ static void a_section_with_two_handles_loses_one(void **state)
 static void a_refund_that_the_manager_refuses_is_counted(void **state)
 {
     IHostMemoryManager *manager = *state;
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryCharge *charge = INTERFACE_OF(manager, IHostMemoryCharge);
     HANDLE section = new_section(MIB, 0);
     assert_int_equal(binding().RefusedRefunds, 0);
-    assert_int_equal(IHostMemoryPolicy_GiveBackCommit(policy, MIB), S_OK);
+    assert_int_equal(IHostMemoryCharge_RefundCommit(charge, MIB), S_OK);
     close_section(section);
     assert_int_equal(binding().RefusedRefunds, 1);
     close_section(new_section(MIB, 0));
     assert_int_equal(binding().RefusedRefunds, 1);
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryCharge_Release(charge);
 }
 
 /* As .NET 7 and later have one for code. */

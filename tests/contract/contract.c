@@ -134,25 +134,25 @@ HOSTMEM_STATISTICS statistics_of(IHostMemoryManager *manager)
     return result;
 }
 
-IHostMemoryPolicy *policy_of(IHostMemoryManager *manager)
+void *interface_of(IUnknown *object, REFIID iid)
 {
-    IHostMemoryPolicy *policy = POISON_POINTER;
-    EXPECT_OK(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, (void **)&policy));
-    return policy;
+    void *result = POISON_POINTER;
+    EXPECT_OK(IUnknown_QueryInterface(object, iid, &result));
+    return result;
 }
 
 void set_limits(IHostMemoryManager *manager, const HOSTMEM_LIMITS *limits)
 {
-    IHostMemoryPolicy *policy = policy_of(manager);
-    EXPECT_OK(IHostMemoryPolicy_SetLimits(policy, limits));
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
+    EXPECT_OK(IHostMemoryLimits_SetLimits(setter, limits));
+    IHostMemoryLimits_Release(setter);
 }
 
 void shut_down(IHostMemoryManager *manager)
 {
-    IHostMemoryPolicy *policy = policy_of(manager);
-    EXPECT_OK(IHostMemoryPolicy_Shutdown(policy));
-    IHostMemoryPolicy_Release(policy);
+    IHostRuntimeLifetime *lifetime = INTERFACE_OF(manager, IHostRuntimeLifetime);
+    EXPECT_OK(IHostRuntimeLifetime_Shutdown(lifetime));
+    IHostRuntimeLifetime_Release(lifetime);
 }
 
 #define EXPECT_UNAVAILABLE(call) EXPECT_CALL(call, HOST_E_CLRNOTAVAILABLE, ERROR_NOT_READY)

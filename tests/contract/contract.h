@@ -136,7 +136,9 @@ HOSTMEM_STATISTICS statistics_of(IHostMemoryManager *manager);
 #define SET_LIMITS(manager, ...)                                                                   \
     set_limits((manager), &(HOSTMEM_LIMITS){.Size = sizeof(HOSTMEM_LIMITS), __VA_ARGS__})
 void set_limits(IHostMemoryManager *manager, const HOSTMEM_LIMITS *limits);
-IHostMemoryPolicy *policy_of(IHostMemoryManager *manager);
+/* Another interface of the same object, with a reference: INTERFACE_OF(manager, IHostMemoryLimits). */
+#define INTERFACE_OF(object, type) ((type *)interface_of((IUnknown *)(object), &IID_##type))
+void *interface_of(IUnknown *object, REFIID iid);
 void shut_down(IHostMemoryManager *manager);
 
 /* A manager that was shut down or is broken: every method says so and leaves nothing in its

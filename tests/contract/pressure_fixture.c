@@ -96,7 +96,7 @@ void limit(SIZE_T commit, SIZE_T emergency)
 {
     HOSTMEM_LIMITS limits = {
         .Size = sizeof(limits), .CommitLimit = commit, .EmergencyCommit = emergency};
-    EXPECT_OK(IHostMemoryPolicy_SetLimits(fixture.policy, &limits));
+    EXPECT_OK(IHostMemoryLimits_SetLimits(fixture.limits, &limits));
 }
 
 void use(SIZE_T bytes)
@@ -122,12 +122,20 @@ void be_refused(void)
               E_OUTOFMEMORY);
 }
 
+void release_interfaces(void)
+{
+    IHostMemoryLimits_Release(fixture.limits);
+    IHostMemoryPressure_Release(fixture.pressure);
+    IHostRuntimeLifetime_Release(fixture.lifetime);
+}
+
 int set_up_pressure(void **state)
 {
     (void)state;
     fixture = (struct pressure_fixture){.manager = create_manager(), .recorder = new_recorder()};
-    EXPECT_OK(IHostMemoryManager_QueryInterface(fixture.manager, &IID_IHostMemoryPolicy,
-                                                (void **)&fixture.policy));
+    fixture.limits = INTERFACE_OF(fixture.manager, IHostMemoryLimits);
+    fixture.pressure = INTERFACE_OF(fixture.manager, IHostMemoryPressure);
+    fixture.lifetime = INTERFACE_OF(fixture.manager, IHostRuntimeLifetime);
     fixture.memory = reserve(fixture.manager, 2 * LIMIT);
     limit(LIMIT, 0);
     EXPECT_OK(put(&fixture.recorder));
@@ -140,7 +148,7 @@ int tear_down_pressure(void **state)
     if (fixture.manager != NULL) {
         EXPECT_OK(put(NULL));
         EXPECT_OK(IHostMemoryManager_VirtualFree(fixture.manager, fixture.memory, 0, MEM_RELEASE));
-        IHostMemoryPolicy_Release(fixture.policy);
+        release_interfaces();
         assert_int_equal(IHostMemoryManager_Release(fixture.manager), 0);
     }
     assert_int_equal(fixture.recorder.refs, 1);

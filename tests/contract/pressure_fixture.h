@@ -49,13 +49,18 @@ void expect_silence(struct recorder *recorder, DWORD milliseconds, const char *f
 
 struct pressure_fixture {
     IHostMemoryManager *manager; /* NULL for the teardown: it is gone */
-    IHostMemoryPolicy *policy;
+    IHostMemoryLimits *limits;
+    IHostMemoryPressure *pressure;
+    IHostRuntimeLifetime *lifetime;
     char *memory; /* reserved, 2 * LIMIT */
     SIZE_T used;  /* the first bytes of it are committed */
     struct recorder recorder;
 };
 
 extern struct pressure_fixture fixture;
+
+/* All but the manager's own. */
+void release_interfaces(void);
 
 int set_up_pressure(void **state);
 int tear_down_pressure(void **state);

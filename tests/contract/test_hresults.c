@@ -268,12 +268,16 @@ static void after_shutdown_every_method_is_unavailable(void **state)
     assert_memory_equal(&figures_before, &figures_after, sizeof(figures_before));
     EXPECT_EXACT_COMMIT(manager);
     /* The host's own interfaces go on. */
-    IHostMemoryPolicy *policy = policy_of(manager);
-    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &limits));
-    EXPECT_OK(IHostMemoryPolicy_SetLimits(policy, &limits));
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(policy, eMemoryAvailableLow));
-    EXPECT_OK(IHostMemoryPolicy_RuntimeStarted(policy));
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
+    IHostMemoryPressure *pressure = INTERFACE_OF(manager, IHostMemoryPressure);
+    IHostRuntimeLifetime *lifetime = INTERFACE_OF(manager, IHostRuntimeLifetime);
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &limits));
+    EXPECT_OK(IHostMemoryLimits_SetLimits(setter, &limits));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(pressure, eMemoryAvailableLow));
+    EXPECT_OK(IHostRuntimeLifetime_RuntimeStarted(lifetime));
+    IHostRuntimeLifetime_Release(lifetime);
+    IHostMemoryPressure_Release(pressure);
+    IHostMemoryLimits_Release(setter);
     expect_unavailable(manager, heap);
     /* And so does every other manager: trap 24. */
     EXPECT_OK(IHostMemoryManager_VirtualFree(other, reserve(other, GRANULARITY), 0, MEM_RELEASE));

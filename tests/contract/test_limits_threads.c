@@ -255,26 +255,26 @@ static DWORD WINAPI sample(void *context)
 static DWORD WINAPI change_limits(void *context)
 {
     struct load *load = context;
-    IHostMemoryPolicy *policy = NULL;
+    IHostMemoryLimits *setter = NULL;
     uint32_t random = 12345;
     DWORD wrong = 0;
-    if (IHostMemoryManager_QueryInterface(load->manager, &IID_IHostMemoryPolicy,
-                                          (void **)&policy) != S_OK) {
+    if (IHostMemoryManager_QueryInterface(load->manager, &IID_IHostMemoryLimits,
+                                          (void **)&setter) != S_OK) {
         return 1;
     }
     while (load->stop == 0 && wrong == 0) {
         HOSTMEM_LIMITS limits = {.Size = sizeof(limits)}, now = {.Size = sizeof(now)};
         limits.CommitLimit = 1 + next_random(&random) % load->most;
         limits.EmergencyCommit = next_random(&random) % limits.CommitLimit;
-        if (IHostMemoryPolicy_SetLimits(policy, &limits) != S_OK ||
-            IHostMemoryPolicy_GetLimits(policy, &now) != S_OK ||
+        if (IHostMemoryLimits_SetLimits(setter, &limits) != S_OK ||
+            IHostMemoryLimits_GetLimits(setter, &now) != S_OK ||
             now.CommitLimit != limits.CommitLimit ||
             now.EmergencyCommit != limits.EmergencyCommit) {
             wrong = 2;
         }
         SwitchToThread();
     }
-    IHostMemoryPolicy_Release(policy);
+    IHostMemoryLimits_Release(setter);
     return wrong;
 }
 

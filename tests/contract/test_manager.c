@@ -32,13 +32,7 @@ static void options_of_this_version_are_accepted(void **state)
 
 static void options_of_a_size_no_version_had_are_refused(void **state)
 {
-    static const UINT32 sizes[] = {0,
-                                   1,
-                                   4,
-                                   sizeof(HOSTMEM_OPTIONS) - 1,
-                                   sizeof(HOSTMEM_OPTIONS) + 1,
-                                   sizeof(HOSTMEM_OPTIONS) + 8,
-                                   0xffffffff};
+    static const UINT32 sizes[] = {0, 1, 4, sizeof(HOSTMEM_OPTIONS) - 1, 4097, 0xffffffff};
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct {
@@ -48,6 +42,26 @@ static void options_of_a_size_no_version_had_are_refused(void **state)
         IHostMemoryManager *manager = POISON_POINTER;
         EXPECT_HR(HostMemCreateManager(&given.options, &manager), E_INVALIDARG);
         assert_null(manager);
+    }
+}
+
+/* A host that was compiled with a later header, and uses or does not use what is new there. */
+static void options_of_a_later_version_are_accepted_if_nothing_new_is_set(void **state)
+{
+    struct {
+        HOSTMEM_OPTIONS options;
+        char later_fields[64];
+    } given = {.options = {.Size = sizeof(given), .CommitLimit = MIB}};
+    IHostMemoryManager *manager = POISON_POINTER;
+    (void)state;
+    EXPECT_OK(HostMemCreateManager(&given.options, &manager));
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+    for (size_t i = 0; i < sizeof(given.later_fields); i++) {
+        manager = POISON_POINTER;
+        given.later_fields[i] = 1;
+        EXPECT_HR(HostMemCreateManager(&given.options, &manager), E_INVALIDARG);
+        assert_null(manager);
+        given.later_fields[i] = 0;
     }
 }
 
@@ -79,6 +93,26 @@ static void the_emergency_part_is_a_part_of_the_limit(void **state)
     expect_refused_options((HOSTMEM_OPTIONS){.ReserveLimit = 9, .EmergencyCommit = 1});
     assert_int_equal(
         IHostMemoryManager_Release(CREATE_MANAGER(.CommitLimit = 100, .EmergencyCommit = 100)), 0);
+}
+
+/* -1, an int that overflowed, and what no 48-bit address space has room for. */
+static void amounts_that_cannot_be_meant_are_refused(void **state)
+{
+    static const UINT64 amounts[] = {(1ull << 47) + 1, 1ull << 63, UINT64_MAX,
+                                     (UINT64)(INT64)(INT32)0xc0000000};
+    const UINT64 most = 1ull << 47;
+    (void)state;
+    for (size_t i = 0; i < sizeof(amounts) / sizeof(amounts[0]); i++) {
+        expect_refused_options((HOSTMEM_OPTIONS){.CommitLimit = amounts[i]});
+        expect_refused_options((HOSTMEM_OPTIONS){.ReserveLimit = amounts[i]});
+        expect_refused_options((HOSTMEM_OPTIONS){.AddressSpaceCushion = amounts[i]});
+        expect_refused_options(
+            (HOSTMEM_OPTIONS){.CommitLimit = most, .EmergencyCommit = amounts[i]});
+    }
+    assert_int_equal(
+        IHostMemoryManager_Release(
+            CREATE_MANAGER(.CommitLimit = most, .ReserveLimit = most, .EmergencyCommit = most)),
+        0);
 }
 
 static void what_is_reserved_has_to_be_zero(void **state)
@@ -124,12 +158,17 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
     EXPECT_INTERFACE(manager, &IID_IUnknown, true);
     EXPECT_INTERFACE(manager, &IID_IHostMemoryManager, true);
     EXPECT_INTERFACE(manager, &IID_IHostMemoryStatistics, true);
-    EXPECT_INTERFACE(manager, &IID_IHostMemoryPolicy, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryLimits, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryPressure, true);
+    EXPECT_INTERFACE(manager, &IID_IHostRuntimeLifetime, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryFaults, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryCharge, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryEvents, true);
+    EXPECT_INTERFACE(manager, &IID_IHostMemoryEventSink, false);
     EXPECT_INTERFACE(manager, &IID_IHostMalloc, false);
     EXPECT_INTERFACE(manager, &IID_IHostMallocBlocks, false);
     EXPECT_INTERFACE(manager, &IID_IHostControl, false);
     EXPECT_INTERFACE(manager, &IID_IClassFactory, false);
-    EXPECT_INTERFACE(manager, &IID_IMarshal, false);
     EXPECT_INTERFACE(manager, &IID_NULL, false);
     EXPECT_INTERFACE(manager, &IID_nobody_has, false);
     EXPECT_REF(manager, 1);
@@ -137,8 +176,10 @@ static void query_interface_knows_the_interfaces_and_no_other(void **state)
 
 static void query_interface_is_symmetric_and_transitive(void **state)
 {
-    static const IID *const known[] = {&IID_IUnknown, &IID_IHostMemoryManager,
-                                       &IID_IHostMemoryStatistics, &IID_IHostMemoryPolicy};
+    static const IID *const known[] = {
+        &IID_IUnknown,          &IID_IHostMemoryManager,  &IID_IHostMemoryStatistics,
+        &IID_IHostMemoryLimits, &IID_IHostMemoryPressure, &IID_IHostRuntimeLifetime,
+        &IID_IHostMemoryFaults, &IID_IHostMemoryCharge,   &IID_IHostMemoryEvents};
     enum { KNOWN = sizeof(known) / sizeof(known[0]) };
     IHostMemoryManager *manager = *state;
     for (size_t from = 0; from < KNOWN; from++) {
@@ -166,9 +207,9 @@ static void query_interface_for_null_is_e_pointer(void **state)
                                                 (void **)&statistics));
     EXPECT_HR(IHostMemoryStatistics_QueryInterface(statistics, &IID_IUnknown, NULL), E_POINTER);
     assert_int_equal(IHostMemoryStatistics_Release(statistics), 1);
-    IHostMemoryPolicy *policy = policy_of(manager);
-    EXPECT_HR(IHostMemoryPolicy_QueryInterface(policy, &IID_IUnknown, NULL), E_POINTER);
-    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+    IHostMemoryLimits *limits = INTERFACE_OF(manager, IHostMemoryLimits);
+    EXPECT_HR(IHostMemoryLimits_QueryInterface(limits, &IID_IUnknown, NULL), E_POINTER);
+    assert_int_equal(IHostMemoryLimits_Release(limits), 1);
 }
 
 static DWORD WINAPI add_and_release(void *context)
@@ -283,8 +324,10 @@ int main(void)
         cmocka_unit_test(null_options_are_the_defaults),
         cmocka_unit_test(options_of_this_version_are_accepted),
         cmocka_unit_test(options_of_a_size_no_version_had_are_refused),
+        cmocka_unit_test(options_of_a_later_version_are_accepted_if_nothing_new_is_set),
         cmocka_unit_test(every_unknown_flag_is_refused),
         cmocka_unit_test(the_emergency_part_is_a_part_of_the_limit),
+        cmocka_unit_test(amounts_that_cannot_be_meant_are_refused),
         cmocka_unit_test(what_is_reserved_has_to_be_zero),
         cmocka_unit_test(every_option_is_taken),
         cmocka_unit_test(null_out_pointer_is_e_pointer),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits that change while memory is in use: IHostMemoryPolicy::SetLimits and GetLimits, and the
+ * Limits that change while memory is in use: IHostMemoryLimits::SetLimits and GetLimits, and the
  * reserve limit. What the commit limit does at a fixed value is in test_limits.c.
  */
 #include "contract/contract.h"
@@ -32,12 +32,12 @@ static void release(IHostMemoryManager *manager, char *memory)
 
 static HOSTMEM_LIMITS limits_of(IHostMemoryManager *manager)
 {
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
     HOSTMEM_LIMITS limits;
     memset(&limits, 0xad, sizeof(limits));
     limits.Size = sizeof(limits);
-    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &limits));
-    IHostMemoryPolicy_Release(policy);
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &limits));
+    IHostMemoryLimits_Release(setter);
     return limits;
 }
 
@@ -69,7 +69,7 @@ static void what_is_set_is_what_is_got(void **state)
         {.CommitLimit = 1},
         {.CommitLimit = 4097, .ReserveLimit = 5, .EmergencyCommit = 4097},
         {.Flags = HOSTMEM_FLAG_OVERDRAFT},
-        {.CommitLimit = UINT64_MAX, .ReserveLimit = UINT64_MAX, .EmergencyCommit = UINT64_MAX},
+        {.CommitLimit = 1ull << 47, .ReserveLimit = 1ull << 47, .EmergencyCommit = 1ull << 47},
         {.CommitLimit = 1ull << 32, .ReserveLimit = (1ull << 32) + 1, .EmergencyCommit = 1},
         {0}};
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
@@ -88,52 +88,62 @@ static void limits_that_make_no_sense_are_refused_and_change_nothing(void **stat
         {.Size = 4},
         {.Size = SIZE - 8},
         {.Size = SIZE - 1},
-        {.Size = SIZE + 1},
-        {.Size = SIZE + 8},
+        {.Size = 4097},
         {.Size = 0xffffffff},
+        {.Size = SIZE, .CommitLimit = (1ull << 47) + 1},
+        {.Size = SIZE, .CommitLimit = UINT64_MAX},
+        {.Size = SIZE, .ReserveLimit = (1ull << 47) + 1},
+        {.Size = SIZE, .ReserveLimit = (UINT64)(INT64)(INT32)0xc0000000}, /* 3 GiB in an int */
         {.Size = SIZE, .CommitLimit = 99, .EmergencyCommit = 100},
         {.Size = SIZE, .ReserveLimit = 100, .EmergencyCommit = 1},
     };
     IHostMemoryManager *manager = *state;
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryLimits *setter = INTERFACE_OF(manager, IHostMemoryLimits);
     const HOSTMEM_LIMITS in_force = {.CommitLimit = 64 * MIB, .EmergencyCommit = 8 * MIB};
     SET_LIMITS(manager, .CommitLimit = 64 * MIB, .EmergencyCommit = 8 * MIB);
-    EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, NULL), E_POINTER, UNCHANGED);
+    EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, NULL), E_POINTER, UNCHANGED);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, &wrong[i]), E_INVALIDARG, UNCHANGED);
+        EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, &wrong[i]), E_INVALIDARG, UNCHANGED);
     }
     for (unsigned bit = 0; bit < 32; bit++) {
         HOSTMEM_LIMITS limits = {.Size = SIZE, .Flags = (UINT32)1 << bit};
         if (limits.Flags != HOSTMEM_FLAG_OVERDRAFT) {
-            EXPECT_CALL(IHostMemoryPolicy_SetLimits(policy, &limits), E_INVALIDARG, UNCHANGED);
+            EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, &limits), E_INVALIDARG, UNCHANGED);
         }
     }
     expect_limits(manager, in_force);
     assert_null(take_committed(manager, 60 * MIB, eTaskCritical));
-    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+    assert_int_equal(IHostMemoryLimits_Release(setter), 1);
 }
 
-static void only_the_size_of_this_version_is_filled(void **state)
+static void no_more_than_the_given_size_is_filled(void **state)
 {
-    static const UINT32 sizes[] = {
-        0, 1, 8, sizeof(HOSTMEM_LIMITS) - 1, sizeof(HOSTMEM_LIMITS) + 8, 0xffffffff};
-    IHostMemoryPolicy *policy = policy_of(*state);
+    static const UINT32 sizes[] = {0, 1, 8, sizeof(HOSTMEM_LIMITS) - 1, 4097, 0xffffffff};
+    IHostMemoryLimits *setter = INTERFACE_OF(*state, IHostMemoryLimits);
     struct {
         HOSTMEM_LIMITS given;
         unsigned char behind[64];
     } buffer, before;
-    EXPECT_CALL(IHostMemoryPolicy_GetLimits(policy, NULL), E_POINTER, UNCHANGED);
+    EXPECT_CALL(IHostMemoryLimits_GetLimits(setter, NULL), E_POINTER, UNCHANGED);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         memset(&buffer, 0xad, sizeof(buffer));
         buffer.given.Size = sizes[i];
         before = buffer;
-        EXPECT_CALL(IHostMemoryPolicy_GetLimits(policy, &buffer.given), E_INVALIDARG, UNCHANGED);
+        EXPECT_CALL(IHostMemoryLimits_GetLimits(setter, &buffer.given), E_INVALIDARG, UNCHANGED);
         assert_memory_equal(&buffer, &before, sizeof(buffer));
     }
     buffer.given.Size = sizeof(HOSTMEM_LIMITS);
-    EXPECT_OK(IHostMemoryPolicy_GetLimits(policy, &buffer.given));
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &buffer.given));
     assert_memory_equal(buffer.behind, before.behind, sizeof(buffer.behind));
-    assert_int_equal(IHostMemoryPolicy_Release(policy), 1);
+    /* A host of a later version: what we do not know is 0 when it asks, and must be when it sets. */
+    buffer.given.Size = sizeof(HOSTMEM_LIMITS) + 16;
+    EXPECT_CALL(IHostMemoryLimits_SetLimits(setter, &buffer.given), E_INVALIDARG, UNCHANGED);
+    EXPECT_OK(IHostMemoryLimits_GetLimits(setter, &buffer.given));
+    assert_int_equal(buffer.given.Size, sizeof(HOSTMEM_LIMITS) + 16);
+    assert_memory_equal(buffer.behind, (unsigned char[16]){0}, 16);
+    assert_memory_equal(buffer.behind + 16, before.behind + 16, sizeof(buffer.behind) - 16);
+    EXPECT_OK(IHostMemoryLimits_SetLimits(setter, &buffer.given));
+    assert_int_equal(IHostMemoryLimits_Release(setter), 1);
 }
 
 /* ---- changes ---- */
@@ -217,8 +227,7 @@ static void the_emergency_part_and_the_flag_change_as_well(void **state)
 /* In a process of 32 bits; in one of 64 these are limits like others. */
 static void a_limit_beyond_the_address_space_is_none(void **state)
 {
-    static const UINT64 limits[] = {1ull << 32, (1ull << 32) + 1, 1ull << 40, UINT64_MAX - 1,
-                                    UINT64_MAX};
+    static const UINT64 limits[] = {1ull << 32, (1ull << 32) + 1, 1ull << 40, 1ull << 47};
     IHostMemoryManager *manager = *state;
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         SET_LIMITS(manager, .CommitLimit = limits[i], .ReserveLimit = limits[i],
@@ -300,30 +309,30 @@ static void foreign_commit_counts_against_the_limit(void **state)
 {
     IHostMemoryManager *manager =
         CREATE_MANAGER(.CommitLimit = 4 * MIB, .EmergencyCommit = 2 * MIB);
-    IHostMemoryPolicy *policy = policy_of(manager);
+    IHostMemoryCharge *charge = INTERFACE_OF(manager, IHostMemoryCharge);
     (void)state;
-    EXPECT_OK(IHostMemoryPolicy_TakeCommit(policy, 2 * MIB, eTaskCritical));
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eTaskCritical), E_OUTOFMEMORY);
+    EXPECT_OK(IHostMemoryCharge_ChargeCommit(charge, 2 * MIB, eTaskCritical));
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, 1, eTaskCritical), E_OUTOFMEMORY);
     assert_null(take_committed(manager, MIB, eTaskCritical));
-    EXPECT_OK(IHostMemoryPolicy_TakeCommit(policy, 2 * MIB, eProcessCritical));
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eProcessCritical), E_OUTOFMEMORY);
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, UINT64_MAX, eProcessCritical), E_OUTOFMEMORY);
+    EXPECT_OK(IHostMemoryCharge_ChargeCommit(charge, 2 * MIB, eProcessCritical));
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, 1, eProcessCritical), E_OUTOFMEMORY);
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, UINT64_MAX, eProcessCritical), E_OUTOFMEMORY);
     HOSTMEM_STATISTICS now = statistics_of(manager);
     assert_int_equal(now.ForeignCommitCurrentBytes, 4 * MIB);
     assert_int_equal(now.ChargedCurrentBytes, 4 * MIB);
     assert_int_equal(now.CommitCurrentBytes, 0);
 
-    EXPECT_HR(IHostMemoryPolicy_GiveBackCommit(policy, 4 * MIB + 1), E_INVALIDARG);
-    EXPECT_OK(IHostMemoryPolicy_GiveBackCommit(policy, 4 * MIB));
-    EXPECT_HR(IHostMemoryPolicy_GiveBackCommit(policy, 1), E_INVALIDARG);
+    EXPECT_HR(IHostMemoryCharge_RefundCommit(charge, 4 * MIB + 1), E_INVALIDARG);
+    EXPECT_OK(IHostMemoryCharge_RefundCommit(charge, 4 * MIB));
+    EXPECT_HR(IHostMemoryCharge_RefundCommit(charge, 1), E_INVALIDARG);
     now = statistics_of(manager);
     assert_int_equal(now.ForeignCommitCurrentBytes, 0);
     assert_int_equal(now.ForeignCommitPeakBytes, 4 * MIB);
     assert_int_equal(now.ChargedCurrentBytes, 0);
     release(manager, take_committed(manager, MIB, eTaskCritical));
-    EXPECT_OK(IHostMemoryPolicy_Shutdown(policy));
-    EXPECT_HR(IHostMemoryPolicy_TakeCommit(policy, 1, eTaskCritical), HOST_E_CLRNOTAVAILABLE);
-    IHostMemoryPolicy_Release(policy);
+    shut_down(manager);
+    EXPECT_HR(IHostMemoryCharge_ChargeCommit(charge, 1, eTaskCritical), HOST_E_CLRNOTAVAILABLE);
+    IHostMemoryCharge_Release(charge);
     EXPECT_REF(manager, 1);
     IHostMemoryManager_Release(manager);
 }
@@ -334,7 +343,7 @@ int main(void)
         manager_test(limits_start_as_the_options_say),
         manager_test(what_is_set_is_what_is_got),
         manager_test(limits_that_make_no_sense_are_refused_and_change_nothing),
-        manager_test(only_the_size_of_this_version_is_filled),
+        manager_test(no_more_than_the_given_size_is_filled),
         manager_test(a_limit_below_what_is_in_use_takes_nothing_away),
         manager_test(a_raised_limit_lets_the_next_request_through),
         manager_test(the_emergency_part_and_the_flag_change_as_well),

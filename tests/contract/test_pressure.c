@@ -133,17 +133,19 @@ static void the_host_says_low_and_neutral(void **state)
 {
     struct recorder *recorder = &fixture.recorder;
     (void)state;
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow));
     EXPECT_LOW(recorder);
     EXPECT_SILENCE(recorder, LASTS + 300);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow)); /* still */
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow)); /* still */
     EXPECT_SILENCE(recorder, 300);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
     EXPECT_NEUTRAL(recorder);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
     EXPECT_SILENCE(recorder, 300);
-    EXPECT_HR(IHostMemoryPolicy_NotifyMemory(fixture.policy, (EMemoryAvailable)0), E_INVALIDARG);
-    EXPECT_HR(IHostMemoryPolicy_NotifyMemory(fixture.policy, (EMemoryAvailable)4), E_INVALIDARG);
+    EXPECT_HR(IHostMemoryPressure_NotifyMemory(fixture.pressure, (EMemoryAvailable)0),
+              E_INVALIDARG);
+    EXPECT_HR(IHostMemoryPressure_NotifyMemory(fixture.pressure, (EMemoryAvailable)4),
+              E_INVALIDARG);
 }
 
 static void high_ends_a_low_only_with_plenty_left(void **state)
@@ -151,14 +153,14 @@ static void high_ends_a_low_only_with_plenty_left(void **state)
     struct recorder *recorder = &fixture.recorder;
     (void)state;
     use(49 * MIB);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow));
     EXPECT_LOW(recorder);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableHigh));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableHigh));
     EXPECT_NOTE(recorder, eMemoryAvailableHigh, LASTS + SOON);
     use(50 * MIB);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow));
     EXPECT_LOW(recorder);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableHigh));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableHigh));
     EXPECT_NEUTRAL(recorder);
 }
 
@@ -166,10 +168,10 @@ static void low_of_either_is_low(void **state)
 {
     struct recorder *recorder = &fixture.recorder;
     (void)state;
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow));
     EXPECT_LOW(recorder);
     use(95 * MIB);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
     EXPECT_SILENCE(recorder, LASTS + 300);
     use(0);
     EXPECT_NEUTRAL(recorder);
@@ -179,8 +181,8 @@ static void a_short_low_of_the_host_s_is_not_lost(void **state)
 {
     struct recorder *recorder = &fixture.recorder;
     (void)state;
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow));
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
     EXPECT_LOW(recorder);
     EXPECT_NEUTRAL(recorder);
 }
@@ -191,9 +193,9 @@ static void nothing_is_sent_without_pressure(void **state)
     (void)state;
     use(89 * MIB);
     use(10 * MIB);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral));
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableHigh));
-    EXPECT_OK(IHostMemoryPolicy_RuntimeStarted(fixture.policy));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableHigh));
+    EXPECT_OK(IHostRuntimeLifetime_RuntimeStarted(fixture.lifetime));
     limit(12 * MIB, 0);
     limit(0, 0);
     use(2 * LIMIT); /* without a limit there is no mark */
@@ -209,7 +211,7 @@ static void runtime_started_sends_a_standing_low_again(void **state)
     (void)state;
     use(90 * MIB);
     EXPECT_LOW(recorder);
-    EXPECT_OK(IHostMemoryPolicy_RuntimeStarted(fixture.policy));
+    EXPECT_OK(IHostRuntimeLifetime_RuntimeStarted(fixture.lifetime));
     EXPECT_LOW(recorder);
     EXPECT_SILENCE(recorder, 300);
 }

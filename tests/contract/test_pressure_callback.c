@@ -94,7 +94,7 @@ static void the_callback_may_release_the_manager(void **state)
     (void)state;
     recorder->inside = release_the_manager;
     recorder->hr = E_FAIL;
-    IHostMemoryPolicy_Release(fixture.policy);
+    release_interfaces();
     use(90 * MIB);
     EXPECT_LOW(recorder);
     for (int i = 0; i < 100 && recorder->refs > 1; i++) {
@@ -119,7 +119,7 @@ static void allocate(struct recorder *recorder)
     recorder->hr |= IHostMalloc_Alloc(heap, 100, eTaskCritical, &memory);
     recorder->hr |= IHostMalloc_Free(heap, memory);
     IHostMalloc_Release(heap);
-    recorder->hr |= IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral);
+    recorder->hr |= IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral);
 }
 
 static void the_callback_may_allocate(void **state)
@@ -140,12 +140,12 @@ static void after_shutdown_nothing_is_sent(void **state)
     (void)state;
     use(90 * MIB);
     EXPECT_LOW(recorder);
-    EXPECT_OK(IHostMemoryPolicy_Shutdown(fixture.policy));
+    EXPECT_OK(IHostRuntimeLifetime_Shutdown(fixture.lifetime));
     assert_int_equal(recorder->refs, 1);
-    EXPECT_OK(IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableNeutral));
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
     EXPECT_SILENCE(recorder, LASTS + 300);
     /* The manager does nothing any more: nothing can be given back through it. */
-    IHostMemoryPolicy_Release(fixture.policy);
+    release_interfaces();
     assert_int_equal(IHostMemoryManager_Release(fixture.manager), 0);
     assert_true(VirtualFree(fixture.memory, 0, MEM_RELEASE));
     fixture.manager = NULL;
@@ -177,13 +177,13 @@ static int run_child(void)
     fixture.recorder.inside = never_return;
     if (slot == FLS_OUT_OF_INDEXES || !FlsSetValue(slot, &slot) ||
         HostMemCreateManager(NULL, &fixture.manager) != S_OK || put(&fixture.recorder) != S_OK ||
-        IHostMemoryManager_QueryInterface(fixture.manager, &IID_IHostMemoryPolicy,
-                                          (void **)&fixture.policy) != S_OK ||
-        IHostMemoryPolicy_NotifyMemory(fixture.policy, eMemoryAvailableLow) != S_OK ||
+        IHostMemoryManager_QueryInterface(fixture.manager, &IID_IHostMemoryPressure,
+                                          (void **)&fixture.pressure) != S_OK ||
+        IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow) != S_OK ||
         WaitForSingleObject(fixture.recorder.written, 10000) != WAIT_OBJECT_0) {
         return 1;
     }
-    IHostMemoryPolicy_Release(fixture.policy);
+    IHostMemoryPressure_Release(fixture.pressure);
     ExitProcess(3); /* the callback ends the process before this code can be seen */
 }
 

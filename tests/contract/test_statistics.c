@@ -19,15 +19,9 @@ static IHostMemoryStatistics *statistics_interface(IHostMemoryManager *manager)
 
 static void only_sizes_that_a_version_had_are_known(void **state)
 {
-    static const UINT32 sizes[] = {0,
-                                   1,
-                                   4,
-                                   8,
-                                   sizeof(HOSTMEM_STATISTICS) - 8,
-                                   sizeof(HOSTMEM_STATISTICS) - 1,
-                                   sizeof(HOSTMEM_STATISTICS) + 1,
-                                   sizeof(HOSTMEM_STATISTICS) + 8,
-                                   0xffffffff};
+    static const UINT32 sizes[] = {
+        0,    1,         4, 8, sizeof(HOSTMEM_STATISTICS) - 8, sizeof(HOSTMEM_STATISTICS) - 1,
+        4097, 0xffffffff};
     IHostMemoryStatistics *statistics = statistics_interface(*state);
     struct {
         HOSTMEM_STATISTICS given;
@@ -48,6 +42,13 @@ static void only_sizes_that_a_version_had_are_known(void **state)
     assert_int_equal(buffer.given.Size, sizeof(HOSTMEM_STATISTICS));
     assert_int_equal(buffer.given.Reserved, 0);
     assert_memory_equal(buffer.behind, before.behind, sizeof(buffer.behind));
+    memset(&buffer, 0xad, sizeof(buffer));
+    buffer.given.Size = sizeof(HOSTMEM_STATISTICS) + 8; /* of a later version */
+    EXPECT_OK(IHostMemoryStatistics_GetStatistics(statistics, &buffer.given));
+    assert_int_equal(buffer.given.Size, sizeof(HOSTMEM_STATISTICS) + 8);
+    assert_int_equal(buffer.given.Reserved, 0);
+    assert_memory_equal(buffer.behind, (unsigned char[8]){0}, 8);
+    assert_memory_equal(buffer.behind + 8, before.behind + 8, sizeof(buffer.behind) - 8);
     EXPECT_HR(IHostMemoryStatistics_GetStatistics(statistics, NULL), E_POINTER);
     IHostMemoryStatistics_Release(statistics);
 }

@@ -68,7 +68,7 @@ static MEMORY_BASIC_INFORMATION memory_at(const void *address)
 static bool is_limited(struct wrong_manager *manager)
 {
     HOSTMEM_LIMITS limits = {.Size = sizeof(limits)};
-    IHostMemoryPolicy_GetLimits(manager->policy, &limits);
+    IHostMemoryLimits_GetLimits(manager->limits, &limits);
     return limits.CommitLimit != 0;
 }
 
@@ -362,7 +362,8 @@ static IHostMemoryManager *disguise_manager(IHostMemoryManager *real)
     manager->control_refs = 1;
     manager->fault = chosen;
     manager->real = real;
-    IHostMemoryManager_QueryInterface(real, &IID_IHostMemoryPolicy, (void **)&manager->policy);
+    IHostMemoryManager_QueryInterface(real, &IID_IHostMemoryLimits, (void **)&manager->limits);
+    IHostMemoryManager_QueryInterface(real, &IID_IHostRuntimeLifetime, (void **)&manager->lifetime);
     current = manager;
     return &manager->IHostMemoryManager_iface;
 }

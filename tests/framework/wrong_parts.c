@@ -185,7 +185,7 @@ static ULONG STDMETHODCALLTYPE wrong_control_Release(IHostControl *iface)
     struct wrong_manager *manager = impl_from_IHostControl(iface);
     LONG refs = InterlockedDecrement(&manager->control_refs);
     if (refs == 0 && manager->fault == STOPS_WITH_THE_CLR) {
-        IHostMemoryPolicy_Shutdown(manager->policy);
+        IHostRuntimeLifetime_Shutdown(manager->lifetime);
     }
     if (refs == 0 && manager->fault == WAITS_FOR_THE_DEAD) {
         lose_lock(manager);

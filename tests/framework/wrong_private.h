@@ -18,7 +18,8 @@ struct wrong_manager {
     IHostMalloc *real_heap;
     ICLRMemoryNotificationCallback *real_callback;
     IHostControl *real_control;
-    IHostMemoryPolicy *policy;
+    IHostMemoryLimits *limits;
+    IHostRuntimeLifetime *lifetime;
     SRWLOCK lock; /* of the faults that have one */
     volatile DWORD lock_owner;
     DWORD heap_owner;

@@ -269,7 +269,7 @@ static void set_limit(struct clr *clr, UINT64 bytes)
 {
     const HOSTMEM_LIMITS limits = {
         .Size = sizeof(limits), .Flags = HOSTMEM_FLAG_OVERDRAFT, .CommitLimit = bytes};
-    IHostMemoryPolicy_SetLimits(clr->policy, &limits);
+    IHostMemoryLimits_SetLimits(clr->limits, &limits);
 }
 
 static void try_at_the_limit(struct clr *clr, char *region)
@@ -299,7 +299,7 @@ static void use_up_budget(struct clr *clr)
     HOSTMEM_STATISTICS statistics = {.Size = sizeof(statistics)};
     LONG lows = clr->lows;
     char *region = ee_virtual_alloc(clr, NULL, 4 * MIB, MEM_RESERVE, PAGE_READWRITE, RULE(10));
-    IHostMemoryPolicy_RuntimeStarted(clr->policy);
+    IHostRuntimeLifetime_RuntimeStarted(clr->lifetime);
     if (region == NULL) {
         return;
     }

@@ -54,7 +54,8 @@ static void give_manager(struct clr *clr, const struct disguise *disguise)
     }
     IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryStatistics,
                                       (void **)&clr->statistics);
-    IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryPolicy, (void **)&clr->policy);
+    IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryLimits, (void **)&clr->limits);
+    IHostMemoryManager_QueryInterface(manager, &IID_IHostRuntimeLifetime, (void **)&clr->lifetime);
     if (disguise != NULL && disguise->manager != NULL) {
         manager = disguise->manager(manager);
     }
@@ -139,11 +140,11 @@ void framework_clean_up(struct clr *clr)
         CloseHandle(clr->finalizer);
     }
     IHostMemoryManager *manager = NULL;
-    if (clr->policy != NULL &&
-        IHostMemoryPolicy_QueryInterface(clr->policy, &IID_IHostMemoryManager, (void **)&manager) ==
-            S_OK) {
+    if (clr->lifetime != NULL &&
+        IHostRuntimeLifetime_QueryInterface(clr->lifetime, &IID_IHostMemoryManager,
+                                            (void **)&manager) == S_OK) {
         IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, 0); /* all of the cushion */
-        IHostMemoryPolicy_Shutdown(clr->policy); /* nobody is called back any more */
+        IHostRuntimeLifetime_Shutdown(clr->lifetime); /* nobody is called back any more */
     }
     for (size_t i = 0; i < MAX_REGIONS; i++) {
         if (clr->regions[i].base != NULL) {

@@ -145,7 +145,8 @@ struct clr {
 
     /* The host's side, which no CLR sees: the judge compares with it. */
     IHostMemoryStatistics *statistics;
-    IHostMemoryPolicy *policy;
+    IHostMemoryLimits *limits;
+    IHostRuntimeLifetime *lifetime;
 };
 
 /* How a test puts another manager in the place of hostmem's; either may be NULL. */

@@ -197,7 +197,7 @@ void page_set_apply(struct page_set *set, size_t pages, const struct page_change
     if (set->form == PAGE_SET_KEEPS_RUNS && !change->grows_tree) {
         size_t promised = set->promised + change->promised;
         memcpy(set->runs, change->runs, sizeof(set->runs));
-        set->promised = (uint32_t)change->nodes;
+        set->promised = (uint32_t)change->nodes & PAGE_SET_NODE_MASK;
         page_pool_excuse(pool, promised - set->promised);
         return;
     }

@@ -36,6 +36,9 @@ struct page_run {
     uint32_t end;
 };
 
+/* What a set can be promised: a tree of all 2^32 pages takes fewer nodes. */
+#define PAGE_SET_NODE_MASK (((uint32_t)1 << 30) - 1)
+
 enum page_set_form { PAGE_SET_KEEPS_RUNS, PAGE_SET_IS_BITS, PAGE_SET_IS_TREE };
 
 struct page_set {

@@ -226,7 +226,7 @@ static void clear_locked(struct slot_map *map, struct slot_node *node, unsigned 
 os_error slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_t id)
 {
     uintptr_t first = base & ~unit_mask(SLOT_SHIFT);
-    uintptr_t last = (base + size - 1 | unit_mask(SLOT_SHIFT));
+    uintptr_t last = (base + size - 1) | unit_mask(SLOT_SHIFT);
     if (top_index(last) >= map->top_count) {
         return OS_NOT_ENOUGH_MEMORY;
     }
@@ -241,7 +241,7 @@ os_error slot_map_set(struct slot_map *map, uintptr_t base, size_t size, uint32_
 
 void slot_map_clear(struct slot_map *map, uintptr_t base, size_t size, uint32_t id)
 {
-    uintptr_t last = (base + size - 1 | unit_mask(SLOT_SHIFT));
+    uintptr_t last = (base + size - 1) | unit_mask(SLOT_SHIFT);
     os_lock_acquire(&map->lock);
     clear_locked(map, NULL, SLOT_TOP_SHIFT, base & ~unit_mask(SLOT_SHIFT), last, id);
     os_lock_release(&map->lock);
@@ -279,7 +279,7 @@ uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t
     for (uintptr_t at = *address; top_index(at) < map->top_count; at = *last + 1) {
         unsigned shift;
         uint32_t id = look_up(map, at, &shift);
-        *last = (at | unit_mask(shift));
+        *last = at | unit_mask(shift);
         if (id != 0) {
             *address = at;
             return id;
