@@ -42,6 +42,21 @@ static size_t wild(void)
     return choose(SIZE_MAX);
 }
 
+static size_t whole_slots(size_t bytes)
+{
+    return (bytes + SLOT - 1) / SLOT * SLOT;
+}
+
+/* Address space as Windows consumes it. */
+static size_t slots_of(const struct fake_os *os)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < os->region_count; i++) {
+        bytes += os->regions[i]->foreign ? 0 : whole_slots(os->regions[i]->page_count * PAGE);
+    }
+    return bytes;
+}
+
 static void compare(void)
 {
     size_t reserved, committed;
@@ -54,11 +69,12 @@ static void compare(void)
     }
     fake_os_totals(&twin, &reserved, &committed);
     if (usage_current(&memory.reserved) != reserved ||
-        usage_current(&memory.budget.reserve.used) != reserved) {
+        usage_current(&memory.budget.reserve.used) != slots_of(&twin)) {
         fail_here("reserved bytes");
     }
     if (usage_current(&memory.committed) != committed ||
-        usage_current(&memory.budget.commit.used) != committed) {
+        usage_current(&memory.budget.commit.used) != committed ||
+        budget_is_broken(&memory.budget)) {
         fail_here("committed bytes");
     }
 }
@@ -169,7 +185,8 @@ static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t p
     uintptr_t result = POISON, twin_result = POISON;
     size_t reserve, commit, calls = fake.calls[FAKE_VIRTUAL_ALLOC];
     needed(address, size, type, &reserve, &commit);
-    bool reserve_ok = fits(usage_current(&memory.budget.reserve.used), reserve, limits.reserve);
+    bool reserve_ok =
+        fits(usage_current(&memory.budget.reserve.used), whole_slots(reserve), limits.reserve);
     bool commit_ok = commit_fits(commit, level);
     os_error error = virtual_memory_alloc(&memory, address, size, type, protect, level, &result);
     if (error == HM_OVER_RESERVE || error == HM_OVER_COMMIT) {

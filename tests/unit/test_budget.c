@@ -206,6 +206,60 @@ static void what_is_available_ends_where_a_charge_would(void **state)
     assert_int_equal(budget_available(&budget, BUDGET_PROCESS), E);
 }
 
+static void address_space_is_charged_in_whole_slots(void **state)
+{
+    struct budget_limits limits = {BUDGET_UNLIMITED, 0, 2 * BUDGET_SLOT, false};
+    (void)state;
+    budget_set_limits(&budget, &limits);
+    assert_int_equal(budget_take(&budget, PAGE, 0, BUDGET_TASK), OS_OK);
+    assert_int_equal(usage_current(&budget.reserve.used), BUDGET_SLOT);
+    assert_int_equal(budget_take(&budget, BUDGET_SLOT + 1, 0, BUDGET_TASK), HM_OVER_RESERVE);
+    assert_int_equal(budget_take(&budget, 1, 0, BUDGET_TASK), OS_OK);
+    assert_int_equal(budget_take(&budget, 1, 0, BUDGET_PROCESS), HM_OVER_RESERVE);
+    assert_int_equal(budget_take(&budget, SIZE_MAX - 1, 0, BUDGET_PROCESS), HM_OVER_RESERVE);
+    budget_give_back(&budget, PAGE, 0);
+    budget_give_back(&budget, 1, 0);
+    assert_int_equal(usage_current(&budget.reserve.used), 0);
+    assert_false(budget_is_broken(&budget));
+}
+
+/* Two threads that give the same bytes back, or a size that somebody has written over. */
+static void a_refund_of_more_than_was_charged_changes_nothing_and_is_seen(void **state)
+{
+    (void)state;
+    limit(L, 0, false);
+    assert_int_equal(budget_take(&budget, 0, MIB, BUDGET_TASK), OS_OK);
+    budget_give_back(&budget, 0, MIB + 1);
+    assert_true(budget_is_broken(&budget));
+    assert_int_equal(used(), MIB);
+    assert_int_equal(budget_available(&budget, BUDGET_TASK), L - MIB);
+
+    budget_init(&budget);
+    assert_int_equal(budget_take(&budget, BUDGET_SLOT, 0, BUDGET_TASK), OS_OK);
+    budget_give_back(&budget, BUDGET_SLOT + 1, 0);
+    assert_true(budget_is_broken(&budget));
+    assert_int_equal(usage_current(&budget.reserve.used), BUDGET_SLOT);
+
+    budget_init(&budget);
+    budget_heap_subtract(&budget, 1);
+    assert_true(budget_is_broken(&budget));
+    assert_int_equal(usage_current(&budget.heap), 0);
+}
+
+static void what_can_never_fit_is_known(void **state)
+{
+    struct budget_limits limits = {L, E, 2 * BUDGET_SLOT, false};
+    (void)state;
+    budget_set_limits(&budget, &limits);
+    assert_int_equal(budget_take(&budget, 0, L - E, BUDGET_TASK), OS_OK);
+    assert_true(budget_can_fit(&budget, 0, L - E, BUDGET_TASK)); /* when all comes back */
+    assert_false(budget_can_fit(&budget, 0, L - E + 1, BUDGET_TASK));
+    assert_true(budget_can_fit(&budget, 0, L, BUDGET_PROCESS));
+    assert_false(budget_can_fit(&budget, 0, L + 1, BUDGET_PROCESS));
+    assert_true(budget_can_fit(&budget, BUDGET_SLOT + 1, 0, BUDGET_TASK));
+    assert_false(budget_can_fit(&budget, 2 * BUDGET_SLOT + 1, 0, BUDGET_PROCESS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +281,10 @@ int main(void)
                                set_up),
         cmocka_unit_test_setup(a_lowered_limit_is_no_overdraft_that_the_flag_has_granted, set_up),
         cmocka_unit_test_setup(what_is_available_ends_where_a_charge_would, set_up),
+        cmocka_unit_test_setup(address_space_is_charged_in_whole_slots, set_up),
+        cmocka_unit_test_setup(a_refund_of_more_than_was_charged_changes_nothing_and_is_seen,
+                               set_up),
+        cmocka_unit_test_setup(what_can_never_fit_is_known, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

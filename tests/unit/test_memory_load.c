@@ -154,6 +154,23 @@ static void a_budget_that_is_overdrawn_or_was_lowered_is_full(void **state)
     assert_load(100, 0);
 }
 
+/* A collection's next request would be refused. */
+static void a_budget_is_full_where_its_emergency_part_begins(void **state)
+{
+    const size_t emergency = 4 * MIB;
+    (void)state;
+    limit(20 * MIB, 12 * MIB);
+    budget_set_limits(
+        &budget,
+        &(struct budget_limits){.commit = 20 * MIB, .emergency = emergency, .reserve = SIZE_MAX});
+    machine(10, 9000 * MEGA);
+    assert_load(75, 4 * MEGA);
+    assert_true(budget_charge(&budget.commit, 4 * MIB, BUDGET_TASK));
+    assert_load(100, 0);
+    assert_true(budget_charge(&budget.commit, 4 * MIB, BUDGET_PROCESS));
+    assert_load(100, 0);
+}
+
 static void a_job_alone_counts_too(void **state)
 {
     (void)state;
@@ -186,6 +203,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_limits_it_is_the_machine, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_worst_of_all_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_budget_that_is_overdrawn_or_was_lowered_is_full, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_budget_is_full_where_its_emergency_part_begins, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_job_alone_counts_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_machine_s_failure_is_reported_and_nothing_written,

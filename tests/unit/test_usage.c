@@ -54,6 +54,19 @@ static void counts_the_whole_address_space(void **state)
     assert_int_equal(usage_current(&usage), 0);
 }
 
+static void nothing_is_taken_off_that_is_not_there(void **state)
+{
+    struct usage usage = {0};
+    (void)state;
+    assert_false(usage_subtract(&usage, 1));
+    usage_add(&usage, 7);
+    assert_false(usage_subtract(&usage, 8));
+    assert_false(usage_subtract(&usage, SIZE_MAX));
+    assert_int_equal(usage_current(&usage), 7);
+    assert_true(usage_subtract(&usage, 7));
+    assert_int_equal(usage_current(&usage), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -61,6 +74,7 @@ int main(void)
         cmocka_unit_test(peak_stays_when_current_falls_and_moves_only_beyond_it),
         cmocka_unit_test(adding_nothing_changes_nothing),
         cmocka_unit_test(counts_the_whole_address_space),
+        cmocka_unit_test(nothing_is_taken_off_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,9 +55,23 @@ bool budget_charge(struct budget_line *line, size_t bytes, enum budget_level lev
     return true;
 }
 
-void budget_refund(struct budget_line *line, size_t bytes)
+bool budget_refund(struct budget_line *line, size_t bytes)
 {
-    usage_subtract(&line->used, bytes);
+    return usage_subtract(&line->used, bytes);
+}
+
+/* What Windows takes for `bytes` of address space; SIZE_MAX for what it has not. */
+static size_t whole_slots(size_t bytes)
+{
+    return bytes <= SIZE_MAX - BUDGET_SLOT ? (bytes + BUDGET_SLOT - 1) & ~(BUDGET_SLOT - 1)
+                                           : SIZE_MAX;
+}
+
+static void must(struct budget *budget, bool done)
+{
+    if (!done) {
+        atomic_store_explicit(&budget->broken, true, memory_order_relaxed);
+    }
 }
 
 void budget_deny(struct budget_line *line, enum budget_level level)
@@ -78,22 +92,28 @@ static bool charge_commit(struct budget *budget, size_t bytes, enum budget_level
     if (is_new_peak(&budget->commit.used, bytes)) {
         budget_reclaim(budget);
     }
-    while (!budget_charge(&budget->commit, bytes, level)) {
+    /* Each time round some share's credit is given back; more often than there are shares, others
+     * are freeing as fast as this, and what they free is theirs to allocate. */
+    for (size_t round = 0; round <= HEAP_SHARES; round++) {
+        if (budget_charge(&budget->commit, bytes, level)) {
+            return true;
+        }
         if (!budget_reclaim(budget)) {
-            /* Perhaps because another thread has just done so. */
-            return budget_charge(&budget->commit, bytes, level);
+            break;
         }
     }
-    return true;
+    /* Perhaps another thread has just given it back. */
+    return budget_charge(&budget->commit, bytes, level);
 }
 
 os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum budget_level level)
 {
-    if (!budget_charge(&budget->reserve, reserve, level)) {
+    size_t slots = whole_slots(reserve);
+    if (!budget_charge(&budget->reserve, slots, level)) {
         return HM_OVER_RESERVE;
     }
     if (!charge_commit(budget, commit, level)) {
-        budget_refund(&budget->reserve, reserve);
+        budget_refund(&budget->reserve, slots);
         return HM_OVER_COMMIT;
     }
     /* Only what the flag has granted: without it, more than the limit is in use because the limit
@@ -111,8 +131,15 @@ os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum 
 
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit)
 {
-    budget_refund(&budget->commit, commit);
-    budget_refund(&budget->reserve, reserve);
+    must(budget, budget_refund(&budget->commit, commit));
+    must(budget, budget_refund(&budget->reserve, whole_slots(reserve)));
+}
+
+bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
+                    enum budget_level level)
+{
+    return commit <= load(&budget->commit.ceiling[level]) &&
+           whole_slots(reserve) <= load(&budget->reserve.ceiling[level]);
 }
 
 /* ---- blocks of heaps ---- */
@@ -156,7 +183,7 @@ bool budget_borrow(struct budget *budget, struct heap_share *share, size_t bytes
         return false;
     }
     if (!add_within(&budget->heap, more, SIZE_MAX)) {
-        usage_subtract(&budget->commit.used, more);
+        must(budget, usage_subtract(&budget->commit.used, more));
         return false;
     }
     heap_share_set_credit(share, credit + more - bytes);
@@ -166,8 +193,8 @@ bool budget_borrow(struct budget *budget, struct heap_share *share, size_t bytes
 void budget_return_credit(struct budget *budget, struct heap_share *share)
 {
     size_t credit = heap_share_credit(share);
-    usage_subtract(&budget->heap, credit);
-    usage_subtract(&budget->commit.used, credit);
+    must(budget, usage_subtract(&budget->heap, credit));
+    must(budget, usage_subtract(&budget->commit.used, credit));
     /* Release: who finds no credit here finds it in the budget. */
     atomic_store_explicit(&share->credit, 0, memory_order_release);
 }
@@ -182,7 +209,7 @@ void budget_heap_add(struct budget *budget, size_t bytes)
 
 void budget_heap_subtract(struct budget *budget, size_t bytes)
 {
-    usage_subtract(&budget->heap, bytes);
+    must(budget, usage_subtract(&budget->heap, bytes));
 }
 
 /* Long enough for whoever runs to leave a share; whoever was stopped inside is not waited for. */

@@ -16,6 +16,12 @@
  * With the overdraft flag process-critical requests are granted beyond L as well: a start-up that is
  * refused once has failed for the life of the process.
  *
+ * Address space is charged as Windows consumes it, in whole slots of 64 KiB: a region of one page
+ * takes one.
+ *
+ * Refunds that are more than was charged change nothing and break the budget: somebody has lost
+ * count, and no figure can be trusted any more. budget_is_broken tells.
+ *
  * Limits change at any time from any thread, also below what is in use: then nothing new is granted
  * until enough has been given back. A charge that races with the change sees the old limit or the
  * new one.
@@ -28,6 +34,7 @@
 #include "os/os.h"
 
 #define BUDGET_UNLIMITED SIZE_MAX
+#define BUDGET_SLOT ((size_t)65536)
 
 /* The values of EMemoryCriticalLevel. */
 enum budget_level { BUDGET_TASK, BUDGET_APP_DOMAIN, BUDGET_PROCESS, BUDGET_LEVELS };
@@ -51,6 +58,7 @@ struct budget {
     struct budget_line reserve;
     _Atomic size_t commit_limit;   /* L, which an overdraft leaves behind */
     _Atomic size_t overdraft_peak; /* the most that the flag has let be in use beyond it */
+    atomic_bool broken;            /* a refund of more than was charged */
     struct usage heap;             /* of commit: blocks, and all credit */
     struct heap_share shares[HEAP_SHARES];
 };
@@ -60,7 +68,7 @@ void budget_set_limits(struct budget *budget, const struct budget_limits *limits
 
 /* Take `bytes` for a request of `level`. False: not within the limit. */
 bool budget_charge(struct budget_line *line, size_t bytes, enum budget_level level);
-void budget_refund(struct budget_line *line, size_t bytes);
+bool budget_refund(struct budget_line *line, size_t bytes); /* false: so much is not charged */
 
 /* Count a request that was refused for good; one that waits is charged several times. */
 void budget_deny(struct budget_line *line, enum budget_level level);
@@ -68,6 +76,15 @@ void budget_deny(struct budget_line *line, enum budget_level level);
 /* Charge `reserve` and `commit` bytes, both or none. OS_OK, HM_OVER_RESERVE or HM_OVER_COMMIT. */
 os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum budget_level level);
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit);
+
+/* Whether a request of these amounts can ever be granted at this level with the limits in force. */
+bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
+                    enum budget_level level);
+
+static inline bool budget_is_broken(const struct budget *budget)
+{
+    return atomic_load_explicit(&budget->broken, memory_order_relaxed);
+}
 
 /* ---- blocks of heaps, see heap_share.h ---- */
 

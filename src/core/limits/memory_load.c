@@ -31,7 +31,7 @@ struct memory_load memory_load_within(struct memory_load load, struct memory_bou
 
 static struct memory_bound bound_of(const struct budget *budget)
 {
-    size_t limit = atomic_load_explicit(&budget->commit_limit, memory_order_relaxed);
+    size_t limit = atomic_load_explicit(&budget->commit.ceiling[BUDGET_TASK], memory_order_relaxed);
     return (struct memory_bound){
         .limit = limit == BUDGET_UNLIMITED ? MEMORY_UNBOUNDED : limit,
         .used = budget_in_use(budget),

@@ -6,7 +6,8 @@
  *     load       the highest of the machine's, the job object's, the budget's; percent, at most 100
  *     available  the least of what each has left; bytes
  *
- * A budget of 64 MiB with 48 MiB charged, on a machine that is 40 % full with 9 GiB to go, is a load
+ * Of the budget that is what an ordinary request can get: the collector's end where the emergency
+ * part begins, so there it is full. A budget of 64 MiB with 48 MiB charged, on a machine that is 40 % full with 9 GiB to go, is a load
  * of 75 and 16 MiB. Nothing available is a load of 100, whatever the percentages say: a collector
  * that sees no memory and no load either does not know what to do.
  */

@@ -4,12 +4,14 @@
  * Two words, no lock. Both are in size_t because neither can exceed the address space.
  *
  * The peak is exact: the thread whose addition made the new maximum publishes it, whatever the
- * others do in between.
+ * others do in between. Nothing is taken off that is not there: a count that wrapped would say 2^64,
+ * and refuse everything for ever.
  */
 #ifndef HOSTMEM_CORE_USAGE_H
 #define HOSTMEM_CORE_USAGE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct usage {
@@ -37,11 +39,20 @@ static inline void usage_add(struct usage *usage, size_t amount)
     usage_raise_peak(usage, now);
 }
 
-static inline void usage_subtract(struct usage *usage, size_t amount)
+/* False: so much is not in use, and nothing has changed. */
+static inline bool usage_subtract(struct usage *usage, size_t amount)
 {
-    if (amount != 0) {
-        atomic_fetch_sub_explicit(&usage->current, amount, memory_order_relaxed);
+    size_t now = atomic_load_explicit(&usage->current, memory_order_relaxed);
+    while (amount != 0) {
+        if (amount > now) {
+            return false;
+        }
+        if (atomic_compare_exchange_weak_explicit(&usage->current, &now, now - amount,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            break;
+        }
     }
+    return true;
 }
 
 static inline size_t usage_current(const struct usage *usage)
