@@ -93,7 +93,7 @@ static void measure_lookups(size_t count)
     }
     bench_print_value("find, independent", live, median(find_independent, LOOKUPS), "ns");
     bench_print_value("find, dependent", live, median(find_dependent, LOOKUPS), "ns");
-    bench_print_value("tables per region of one commit run", live,
+    bench_print_value("tables per region, all of them", live,
                       (double)usage_current(&memory.committed) / (double)live, "bytes");
 }
 
@@ -241,23 +241,64 @@ static void every_second(void)
     }
 }
 
-/* What the page set of a region takes when single pages all over it are committed. */
-static void measure_scattered(void)
+/* ---- tables ---- */
+
+static struct virtual_memory
+    scene; /* tables of its own, all counted, those of an empty one included */
+
+static double table_kib(void)
 {
-    const size_t pages = ((size_t)256 << 30) / PAGE, scattered = (size_t)1 << 20;
-    struct random random = {2};
-    size_t before = usage_current(&memory.committed);
-    struct page_set large;
-    page_set_init(&large, pages, false, &table.pool);
-    for (size_t i = 0; i < scattered; i++) {
-        change(&large, pages, random_below(&random, pages), true);
+    return (double)usage_current(&scene.table_memory.committed) / 1024;
+}
+
+/* A region with single committed pages all over it. */
+static void measure_scattered(const char *row, size_t bytes, size_t count)
+{
+    uintptr_t base = 0;
+    require(virtual_memory_alloc(&scene, 0, bytes, OS_MEM_RESERVE, OS_PAGE_READWRITE, BUDGET_TASK,
+                                 &base) == OS_OK);
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t result;
+        require(virtual_memory_alloc(&scene, base + i * (bytes / count / PAGE * PAGE), PAGE,
+                                     OS_MEM_COMMIT, OS_PAGE_READWRITE, BUDGET_TASK,
+                                     &result) == OS_OK);
     }
-    size_t bytes = usage_current(&memory.committed) - before;
-    bench_print_value("tables, 256 GiB with 1 Mi single pages", 1, (double)bytes / (1 << 20),
-                      "MiB");
-    bench_print_value("tables per committed MiB there", 1,
-                      (double)bytes / ((double)large.committed * PAGE / (1 << 20)), "bytes");
-    page_set_dispose(&large, pages, &table.pool);
+    bench_print_value(row, 1, table_kib(), "KiB");
+    require(virtual_memory_free(&scene, base, 0, OS_MEM_RELEASE) == OS_OK);
+}
+
+/* One page in each of 1,000 GiB, and all of them released. */
+static void measure_apart(void)
+{
+    const uintptr_t gib = (uintptr_t)1 << 30;
+    uintptr_t result;
+    for (uintptr_t i = 0; i < 1000; i++) {
+        require(virtual_memory_alloc(&scene, FIRST + i * gib, PAGE, OS_MEM_RESERVE,
+                                     OS_PAGE_READWRITE, BUDGET_TASK, &result) == OS_OK);
+    }
+    bench_print_value("tables, regions a GiB apart", 1000, table_kib(), "KiB");
+    for (uintptr_t i = 0; i < 1000; i++) {
+        require(virtual_memory_free(&scene, FIRST + i * gib, 0, OS_MEM_RELEASE) == OS_OK);
+    }
+    bench_print_value("tables, kept after their release", 1000, table_kib(), "KiB");
+}
+
+static void measure_tables(void)
+{
+    static struct os os;
+    const size_t gib = (size_t)1 << 30;
+    os = *os_system();
+    os.virtual_alloc = grant;
+    os.virtual_free = take_back;
+    require(virtual_memory_create(&scene, &os) == OS_OK);
+    bench_print_value("tables, empty", 0, table_kib(), "KiB");
+    measure_scattered("tables, 256 GiB with 4 single pages", 256 * gib, 4);
+    measure_scattered("tables, 256 GiB with 1,000 single pages", 256 * gib, 1000);
+    measure_scattered("tables, 256 GiB with 1 Mi single pages", 256 * gib, (size_t)1 << 20);
+    measure_scattered("tables, 8 TiB with 4 single pages", 8192 * gib, 4);
+    measure_scattered("tables, 8 TiB with 1,000 single pages", 8192 * gib, 1000);
+    measure_apart();
+    virtual_memory_destroy(&scene);
 }
 
 int main(int argc, char **argv)
@@ -278,7 +319,7 @@ int main(int argc, char **argv)
     bench_print_value("page set, random pages, mark+clear", 1, median(random_pages, MARKS), "ns");
     bench_print_value("page set, every second, mark+clear", 1, median(every_second, MARKS), "ns");
     page_set_dispose(&set, SET_PAGES, &table.pool);
-    measure_scattered();
+    measure_tables();
     region_table_destroy(&table);
     bench_close();
     return sum == 1; /* never */
