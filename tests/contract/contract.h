@@ -18,7 +18,7 @@
  *   5  several reservations out of one              virtual_alloc
  *   6  dropping or adding MEM_* flags               virtual_alloc
  *   7  refusing a commit without an address         virtual_alloc
- *   8  counting MEM_RESET as commit                 virtual_alloc, limits
+ *   8  counting MEM_RESET as commit                 virtual_alloc, limits, argument_matrix
  *   9  counting a page twice, or giving it back twice   virtual_alloc, virtual_free, statistics,
  *                                                   random_operations, limits
  *  10  limiting reserve where commit is meant       limits, policy
