@@ -44,6 +44,19 @@ enum method {
     METHOD_COUNT
 };
 
+/* The last of many requests that were refused. Written apart, so of two threads' some of each. */
+struct last_refusal {
+    _Atomic UINT64 bytes;
+    _Atomic UINT32 level;
+    _Atomic UINT32 error;
+};
+
+struct refusals {
+    struct last_refusal by_limit;
+    struct last_refusal by_system;
+    _Atomic UINT64 system_count; /* those by a limit are counted in the budget, by level */
+};
+
 struct host_memory_manager {
     IHostMemoryManager IHostMemoryManager_iface;
     IHostMemoryStatistics IHostMemoryStatistics_iface;
@@ -70,7 +83,9 @@ struct host_memory_manager {
     DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no events */
     HANDLE room_made;     /* auto reset: memory was given back */
     HANDLE shut_down;     /* manual reset */
-    atomic_uint waiters;  /* for room */
+    _Atomic size_t
+        wanted; /* what waits has room once no more is charged than this; 0: nobody waits */
+    struct refusals refusals;
     /* On lines of their own: every call writes here, but Alloc and Free on a share of the budget. */
     _Alignas(64) _Atomic UINT64 calls[METHOD_COUNT];
     _Atomic UINT64 foreign_virtual_free;
@@ -149,6 +164,8 @@ HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTME
 struct request {
     struct host_memory_manager *manager;
     enum budget_level level;
+    enum fault_kind kind;
+    size_t bytes;
     os_error refusal;   /* what the budget said, OS_OK while it has not refused */
     ULONGLONG deadline; /* of the wait for room; set by the first refusal */
 };
@@ -170,7 +187,8 @@ static inline enum budget_level level_of(EMemoryCriticalLevel level)
 static inline os_error request_begin(struct request *request, struct host_memory_manager *manager,
                                      EMemoryCriticalLevel level, enum fault_kind kind, size_t bytes)
 {
-    *request = (struct request){.manager = manager, .level = level_of(level)};
+    *request = (struct request){
+        .manager = manager, .level = level_of(level), .kind = kind, .bytes = bytes};
     return fault_plan_refuses(&manager->faults, request->level, kind, bytes) ? HM_INJECTED : OS_OK;
 }
 
@@ -188,11 +206,14 @@ static inline HRESULT request_end(struct request *request, os_error error)
     return S_OK;
 }
 
-/* Memory was given back, or a limit was raised: let those who wait try again. */
+/* Memory was given back, or a limit was raised: let those who wait try again, if it is enough for one
+ * of them. A look at two numbers while it is not, whatever the number of frees: who begins to wait at
+ * this moment, or whose wake-up another one took, looks again by itself. */
 static inline void request_room_was_made(struct host_memory_manager *manager)
 {
-    /* No more than a look: who begins to wait at this moment looks again by itself. */
-    if (atomic_load_explicit(&manager->waiters, memory_order_relaxed) != 0) {
+    size_t wanted = atomic_load_explicit(&manager->wanted, memory_order_relaxed);
+    if (wanted != 0 && usage_current(&manager->memory.budget.commit.used) <= wanted &&
+        atomic_exchange_explicit(&manager->wanted, 0, memory_order_relaxed) != 0) {
         SetEvent(manager->room_made);
     }
 }
@@ -206,6 +227,9 @@ HRESULT class_factory_get(REFIID iid, void **object);
 /* result.c: the HRESULT for an error that is not OS_OK; sets LastError. */
 HRESULT hresult_of_failure(os_error error);
 
+/* Whether Windows says so for lack of some kind of memory. */
+bool is_out_of_memory(os_error error);
+
 static inline HRESULT hresult_from_error(os_error error)
 {
     return error == OS_OK ? S_OK : hresult_of_failure(error);
@@ -215,6 +239,9 @@ static inline HRESULT hresult_from_error(os_error error)
 static inline HRESULT host_memory_manager_result(struct host_memory_manager *manager,
                                                  os_error error)
 {
+    if (error == OS_OK && budget_is_broken(&manager->memory.budget)) {
+        error = HM_BROKEN;
+    }
     if (error == HM_BROKEN) {
         /* E_FAIL means that the host can do no more; whatever came next would make it worse. */
         atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);

@@ -35,10 +35,10 @@ static HRESULT STDMETHODCALLTYPE host_memory_charge_RefundCommit(IHostMemoryChar
                                                                  UINT64 bytes)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryCharge(iface);
-    if (bytes > usage_current(&manager->foreign_commit)) {
+    /* In one step: of two threads that refund the same bytes one is refused. */
+    if (bytes > SIZE_MAX || !usage_subtract(&manager->foreign_commit, (size_t)bytes)) {
         return E_INVALIDARG;
     }
-    usage_subtract(&manager->foreign_commit, (size_t)bytes);
     budget_give_back(&manager->memory.budget, 0, (size_t)bytes);
     request_room_was_made(manager);
     return S_OK;

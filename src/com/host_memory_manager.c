@@ -166,10 +166,11 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualFree(IHostMemoryMana
     os_error error = virtual_memory_free(&manager->memory, (uintptr_t)address, size, type);
     if (error == HM_FOREIGN) {
         atomic_fetch_add_explicit(&manager->foreign_virtual_free, 1, memory_order_relaxed);
-    } else if (error != OS_OK && type == MEM_RELEASE && size == 0) {
-        /* There is nothing to refuse in the release of a whole region that by our tables is intact:
-         * somebody has freed it behind our back. */
-        error = HM_BROKEN;
+    }
+    if (error == OS_OK && (type & MEM_RELEASE) != 0 && cushion_is_short(&manager->cushion)) {
+        DWORD last_error = GetLastError();
+        cushion_restore(&manager->cushion, GetTickCount64()); /* address space has come back */
+        SetLastError(last_error);
     }
     request_room_was_made(manager);
     return host_memory_manager_result(manager, error);

@@ -42,6 +42,15 @@ static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager, size_t 
     };
 }
 
+static HOSTMEM_REFUSAL refusal_of(const struct last_refusal *last)
+{
+    return (HOSTMEM_REFUSAL){
+        .Bytes = load(&last->bytes),
+        .Level = atomic_load_explicit(&last->level, memory_order_relaxed),
+        .Error = atomic_load_explicit(&last->error, memory_order_relaxed),
+    };
+}
+
 static UINT64 denied(const struct budget *budget, enum budget_level level)
 {
     return load(&budget->commit.denied[level]) + load(&budget->reserve.denied[level]);
@@ -92,6 +101,11 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .FaultsProcess = fault_plan_refused(&manager->faults, BUDGET_PROCESS),
         .ForeignCommitCurrentBytes = usage_current(&manager->foreign_commit),
         .ForeignCommitPeakBytes = usage_peak(&manager->foreign_commit),
+        .RefusedBySystem = load(&manager->refusals.system_count),
+        .FreedBehindRegions = load(&manager->memory.freed_behind),
+        .FreedBehindBytes = load(&manager->memory.freed_behind_bytes),
+        .LastByLimit = refusal_of(&manager->refusals.by_limit),
+        .LastBySystem = refusal_of(&manager->refusals.by_system),
     };
     return versioned_write(out, sizeof(now), &now) ? S_OK : E_INVALIDARG;
 }

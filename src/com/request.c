@@ -9,34 +9,61 @@
  * thread that waits there for memory which only one of those could free waits in vain, and the whole
  * process with it (contract 2.9, 2.11). It is safe only where native threads make the room.
  *
+ * A wait never starts for what can never fit, nor when the process is ending: the threads that could
+ * make room are gone by then. Windows' own refusal for lack of page file is waited for in the same way:
+ * a page file that grows has room a moment later.
+ *
  * What the fault plan refuses fails before anybody is asked, and without the wait.
  *
- * A waiter looks again every 10 ms even if nobody has woken it, so a wake-up that another waiter
- * took costs that much and no more.
+ * A waiter says how much may be charged for it to have room (`wanted`; of several waiters the one that
+ * needs least counts), so that others who free wake it once, and not with every block. It looks again
+ * every 10 ms even if nobody has woken it.
  */
 #include "com/com_private.h"
 
 #define LOOK_AGAIN_MS 10
 
-static void wait_for_room(struct host_memory_manager *manager, ULONGLONG milliseconds)
+/* How much may be charged for the request to have room. 0, which is no word to anybody: it waits for
+ * address space or for Windows, or takes all there is. */
+static size_t room_for(const struct budget *budget, const struct request *request)
 {
+    size_t ceiling =
+        atomic_load_explicit(&budget->commit.ceiling[request->level], memory_order_relaxed);
+    return request->refusal == HM_OVER_COMMIT && request->bytes < ceiling ? ceiling - request->bytes
+                                                                          : 0;
+}
+
+static void wait_for_room(struct request *request, ULONGLONG milliseconds)
+{
+    struct host_memory_manager *manager = request->manager;
     const HANDLE handles[] = {manager->shut_down, manager->room_made};
     DWORD timeout = milliseconds < LOOK_AGAIN_MS ? (DWORD)milliseconds : LOOK_AGAIN_MS;
-    atomic_fetch_add(&manager->waiters, 1);
+    size_t room = room_for(&manager->memory.budget, request);
+    size_t wanted = atomic_load_explicit(&manager->wanted, memory_order_relaxed);
+    while (room > wanted &&
+           !atomic_compare_exchange_weak_explicit(&manager->wanted, &wanted, room,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
     WaitForMultipleObjects(ARRAYSIZE(handles), handles, FALSE, timeout);
-    atomic_fetch_sub(&manager->waiters, 1);
+}
+
+static bool may_fit(const struct request *request)
+{
+    size_t reserve = request->refusal == HM_OVER_RESERVE ? request->bytes : 0;
+    size_t commit = request->refusal == HM_OVER_COMMIT ? request->bytes : 0;
+    return budget_can_fit(&request->manager->memory.budget, reserve, commit, request->level);
 }
 
 bool request_refused(struct request *request, os_error *error)
 {
     struct host_memory_manager *manager = request->manager;
-    request->refusal = OS_OK;
-    if (*error != HM_OVER_COMMIT && *error != HM_OVER_RESERVE) {
-        return false;
+    bool by_limit = *error == HM_OVER_COMMIT || *error == HM_OVER_RESERVE;
+    request->refusal = by_limit ? *error : OS_OK;
+    if (by_limit) {
+        pressure_refused(manager->pressure); /* a collection gives back pages and segments */
     }
-    request->refusal = *error;
-    pressure_refused(manager->pressure); /* a collection gives back pages and segments */
-    if (manager->commit_wait_ms == 0) {
+    if (manager->commit_wait_ms == 0 || !(by_limit || *error == ERROR_COMMITMENT_LIMIT) ||
+        !may_fit(request) || os_process_is_ending()) {
         return false;
     }
     ULONGLONG now = GetTickCount64();
@@ -48,20 +75,40 @@ bool request_refused(struct request *request, os_error *error)
         return false;
     }
     if (now >= request->deadline) {
-        *error = HM_TIMED_OUT;
+        *error = by_limit ? HM_TIMED_OUT : *error;
         return false;
     }
-    wait_for_room(manager, request->deadline - now);
+    wait_for_room(request, request->deadline - now);
     return true;
 }
 
-HRESULT request_failed(struct request *request, os_error error)
+static void remember(struct last_refusal *last, const struct request *request, os_error error)
 {
-    struct budget *budget = &request->manager->memory.budget;
+    atomic_store_explicit(&last->bytes, request->bytes, memory_order_relaxed);
+    atomic_store_explicit(&last->level, (UINT32)request->level, memory_order_relaxed);
+    atomic_store_explicit(&last->error, error, memory_order_relaxed);
+}
+
+/* Refusals by a limit and refusals by Windows are told apart. */
+static void count_refusal(const struct request *request, os_error error)
+{
+    struct host_memory_manager *manager = request->manager;
+    struct budget *budget = &manager->memory.budget;
     if (request->refusal == HM_OVER_COMMIT) {
         budget_deny(&budget->commit, request->level);
     } else if (request->refusal == HM_OVER_RESERVE) {
         budget_deny(&budget->reserve, request->level);
     }
+    if (request->refusal != OS_OK) {
+        remember(&manager->refusals.by_limit, request, ERROR_NOT_ENOUGH_MEMORY);
+    } else if (request->kind != FAULT_NOTHING && is_out_of_memory(error)) {
+        atomic_fetch_add_explicit(&manager->refusals.system_count, 1, memory_order_relaxed);
+        remember(&manager->refusals.by_system, request, error);
+    }
+}
+
+HRESULT request_failed(struct request *request, os_error error)
+{
+    count_refusal(request, error);
     return host_memory_manager_result(request->manager, error);
 }

@@ -6,7 +6,7 @@
 #include "com/com_private.h"
 
 /* All that Windows says when there is not enough of some kind of memory. */
-static bool is_out_of_memory(os_error error)
+bool is_out_of_memory(os_error error)
 {
     switch (error) {
     case ERROR_NOT_ENOUGH_MEMORY:

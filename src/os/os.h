@@ -110,6 +110,9 @@ static inline size_t os_pages(const struct os *os, size_t bytes)
  * threads one after the other. */
 unsigned os_thread_number(void);
 
+/* Whether the process is ending, and all threads but this one are gone. */
+bool os_process_is_ending(void);
+
 /* The system this program runs on. */
 const struct os *os_system(void);
 

@@ -17,6 +17,8 @@
  */
 #include "os/os_lock.h"
 
+#include "os/os.h"
+
 #include <stdbool.h>
 #include <windows.h>
 
@@ -40,6 +42,11 @@ void os_lock_find_functions(void)
         wake_by_address =
             (wake_by_address_fn *)(void (*)(void))GetProcAddress(kernelbase, "WakeByAddressAll");
     }
+}
+
+bool os_process_is_ending(void)
+{
+    return RtlDllShutdownInProgress() != 0;
 }
 
 static bool becomes_free(struct os_lock *lock)
@@ -69,7 +76,7 @@ static void sleep_while_held(struct os_lock *lock)
 
 void os_lock_wait(struct os_lock *lock)
 {
-    if (RtlDllShutdownInProgress() || becomes_free(lock)) {
+    if (os_process_is_ending() || becomes_free(lock)) {
         return;
     }
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0) {
@@ -79,7 +86,7 @@ void os_lock_wait(struct os_lock *lock)
 
 void os_lock_wake(struct os_lock *lock)
 {
-    if (wake_by_address != NULL && !RtlDllShutdownInProgress()) {
+    if (wake_by_address != NULL && !os_process_is_ending()) {
         wake_by_address(&lock->word);
     }
 }

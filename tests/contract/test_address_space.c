@@ -59,6 +59,23 @@ static void a_cushion_is_given_back_once_and_made_again_later(void **state)
     assert_int_equal(IHostMemoryManager_Release(manager), 0);
 }
 
+/* Most address space comes back by VirtualFree. */
+static void a_cushion_is_made_again_when_a_region_is_released(void **state)
+{
+    (void)state;
+    IHostMemoryManager *manager = CREATE_MANAGER(.AddressSpaceCushion = 16 * MIB);
+    char *memory = reserve(manager, MIB), *other = reserve(manager, MIB);
+    EXPECT_OK(IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, 0));
+    EXPECT_OK(IHostMemoryManager_VirtualFree(manager, other, 0, MEM_RELEASE));
+    assert_int_equal(cushion_of(manager), 0);
+    Sleep(1100);
+    EXPECT_OK(IHostMemoryManager_VirtualFree(manager, memory, 0, MEM_DECOMMIT));
+    assert_int_equal(cushion_of(manager), 0); /* no address space */
+    EXPECT_CALL(IHostMemoryManager_VirtualFree(manager, memory, 0, MEM_RELEASE), S_OK, UNCHANGED);
+    assert_int_equal(cushion_of(manager), 16 * MIB);
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+}
+
 static void views_are_recorded_until_they_are_released(void **state)
 {
     IHostMemoryManager *manager = *state;
@@ -222,6 +239,7 @@ int main(void)
         manager_test(views_are_recorded_until_they_are_released),
         manager_test(size_zero_is_measured),
         manager_test(a_module_of_many_sections_is_measured_whole),
+        cmocka_unit_test(a_cushion_is_made_again_when_a_region_is_released),
         cmocka_unit_test(a_cushion_is_given_back_once_and_made_again_later),
         manager_test(notifications_that_make_no_sense_are_tolerated),
         manager_test(views_are_no_memory_of_the_manager_s),

@@ -56,7 +56,8 @@ static enum reason reason_of(const struct call *call)
         return UNEXPLAINED;
     }
     if (call->frees) {
-        return call->type == MEM_DECOMMIT && call->size >= SIZE_MAX - PAGE ? WRAPS : UNEXPLAINED;
+        bool known = call->type == MEM_DECOMMIT || call->type == MEM_RELEASE;
+        return known && call->size >= SIZE_MAX - PAGE ? WRAPS : UNEXPLAINED;
     }
     bool combined =
         (call->type & resets) != 0 && call->type != MEM_RESET && call->type != MEM_RESET_UNDO;

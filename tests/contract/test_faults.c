@@ -93,6 +93,9 @@ static HOSTMEM_STATISTICS figures(struct scene *scene)
     HOSTMEM_STATISTICS statistics = statistics_of(scene->manager);
     statistics.Calls = (HOSTMEM_CALLS){0};
     statistics.TableBytes = 0;
+    statistics.RefusedBySystem =
+        0; /* and which was the last: told of a refusal, not changed by it */
+    statistics.LastBySystem = (HOSTMEM_REFUSAL){0};
     return statistics;
 }
 
@@ -264,6 +267,24 @@ static void virtual_alloc_fails_cleanly(void **state)
     memory_method(1, (struct method_test){.call = call_reset});
 }
 
+/* What Windows had no memory for is told apart from what a limit refuses. */
+static void a_refusal_of_the_system_is_counted_apart(void **state)
+{
+    struct scene scene;
+    (void)state;
+    create_scene(&scene, false);
+    arm(1, ERROR_COMMITMENT_LIMIT);
+    assert_int_equal(call_commit(&scene), E_OUTOFMEMORY);
+    arm(0, OS_OK);
+    HOSTMEM_STATISTICS now = statistics_of(scene.manager);
+    assert_int_equal(now.RefusedBySystem, 1);
+    assert_int_equal(now.LastBySystem.Error, ERROR_COMMITMENT_LIMIT);
+    assert_true(now.LastBySystem.Bytes > 0);
+    assert_int_equal(now.DeniedTask + now.DeniedAppDomain + now.DeniedProcess, 0);
+    assert_int_equal(now.LastByLimit.Error, 0);
+    destroy_scene(&scene);
+}
+
 static void virtual_free_fails_cleanly(void **state)
 {
     (void)state;
@@ -411,7 +432,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(create_fails_cleanly),
         cmocka_unit_test(virtual_alloc_fails_cleanly),
+        cmocka_unit_test(a_refusal_of_the_system_is_counted_apart),
         cmocka_unit_test(virtual_free_fails_cleanly),
+        cmocka_unit_test(a_refusal_of_the_system_is_counted_apart),
         cmocka_unit_test(queries_fail_cleanly),
         cmocka_unit_test(notifications_never_fail),
         cmocka_unit_test(heaps_and_their_blocks_fail_cleanly),

@@ -55,6 +55,7 @@ static void expect_refused(IHostMemoryManager *manager, void *address, SIZE_T si
     before.DeniedTask += level == eTaskCritical;
     before.DeniedAppDomain += level == eAppDomainCritical;
     before.DeniedProcess += level == eProcessCritical;
+    before.LastByLimit = (HOSTMEM_REFUSAL){size, (UINT32)level, ERROR_NOT_ENOUGH_MEMORY};
     assert_memory_equal(&before, &after, sizeof(before));
     EXPECT_EXACT_COMMIT(manager);
 }
@@ -352,6 +353,7 @@ static void heap_blocks_count_against_the_same_limit(void **state)
     HOSTMEM_STATISTICS after = figures(manager);
     before.DeniedTask++;
     before.DeniedAppDomain++;
+    before.LastByLimit = (HOSTMEM_REFUSAL){5 * MIB, eAppDomainCritical, ERROR_NOT_ENOUGH_MEMORY};
     assert_memory_equal(&before, &after, sizeof(before));
     expect_refused(manager, NULL, MIB, MEM_COMMIT, eTaskCritical);
     EXPECT_OK(IHostMalloc_Free(heap, block));

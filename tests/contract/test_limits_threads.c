@@ -129,7 +129,8 @@ static bool is_answer(struct holdings *mine, HRESULT hr, const void *memory)
         return memory != NULL;
     }
     InterlockedIncrement(&mine->load->refused);
-    return hr == mine->load->refusal && memory == NULL;
+    /* What the limit of the moment can never grant is not waited for. */
+    return (hr == mine->load->refusal || hr == E_OUTOFMEMORY) && memory == NULL;
 }
 
 static bool allocate_pages(struct holdings *mine, char *address, SIZE_T size, DWORD type,

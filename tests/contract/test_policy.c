@@ -337,6 +337,56 @@ static void foreign_commit_counts_against_the_limit(void **state)
     IHostMemoryManager_Release(manager);
 }
 
+#define REFUNDS 2000
+
+struct refunder {
+    IHostMemoryCharge *charge;
+    LONG *refunded;
+    HANDLE go;
+};
+
+static DWORD WINAPI refund_all(void *context)
+{
+    struct refunder *refunder = context;
+    WaitForSingleObject(refunder->go, INFINITE);
+    for (int i = 0; i < REFUNDS; i++) {
+        if (IHostMemoryCharge_RefundCommit(refunder->charge, PAGE) == S_OK) {
+            InterlockedIncrement(refunder->refunded);
+        }
+    }
+    return 0;
+}
+
+/* Two threads refund what was charged once: each page is refunded once, and the rest refused. */
+static void what_is_refunded_twice_is_refused_once(void **state)
+{
+    IHostMemoryManager *manager = CREATE_MANAGER(.CommitLimit = 64 * MIB);
+    IHostMemoryCharge *charge = INTERFACE_OF(manager, IHostMemoryCharge);
+    LONG refunded = 0;
+    (void)state;
+    struct refunder refunder = {charge, &refunded, CreateEventW(NULL, TRUE, FALSE, NULL)};
+    HANDLE threads[2];
+    char *memory = take_committed(manager, MIB, eTaskCritical);
+    EXPECT_OK(IHostMemoryCharge_ChargeCommit(charge, REFUNDS * PAGE, eTaskCritical));
+    for (int i = 0; i < 2; i++) {
+        threads[i] = CreateThread(NULL, 0, refund_all, &refunder, 0, NULL);
+        assert_non_null(threads[i]);
+    }
+    SetEvent(refunder.go);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(WaitForSingleObject(threads[i], 60000), WAIT_OBJECT_0);
+        CloseHandle(threads[i]);
+    }
+    CloseHandle(refunder.go);
+    assert_int_equal(refunded, REFUNDS);
+    HOSTMEM_STATISTICS now = statistics_of(manager);
+    assert_int_equal(now.ForeignCommitCurrentBytes, 0);
+    assert_int_equal(now.ChargedCurrentBytes, MIB);
+    release(manager, memory);
+    IHostMemoryCharge_Release(charge);
+    IHostMemoryManager_Release(manager);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +402,7 @@ int main(void)
         manager_test(commits_and_heap_blocks_do_not_touch_the_reserve_limit),
         manager_test(a_commit_that_is_refused_gives_its_reserve_back),
         manager_test(foreign_commit_counts_against_the_limit),
+        cmocka_unit_test(what_is_refunded_twice_is_refused_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,8 @@ static HOSTMEM_STATISTICS figures(void)
     HOSTMEM_STATISTICS statistics = statistics_of(manager);
     statistics.Calls = (HOSTMEM_CALLS){0};
     statistics.TableBytes = 0;
+    statistics.RefusedBySystem = 0;
+    statistics.LastBySystem = (HOSTMEM_REFUSAL){0};
     statistics.CommitPeakBytes = statistics.ReservePeakBytes = statistics.ChargedPeakBytes = 0;
     return statistics;
 }

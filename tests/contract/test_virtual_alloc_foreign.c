@@ -99,9 +99,23 @@ static void reset_of_foreign_memory_gives_what_win32_gives(void **state)
     assert_ptr_equal(raw, managed);
     BOTH_ALLOC(*state, foreign.view, foreign.view, PAGE, MEM_RESET, PAGE_READWRITE, &raw, &managed);
     BOTH_ALLOC(*state, foreign.free, foreign.free, PAGE, MEM_RESET, PAGE_READWRITE, &raw, &managed);
-    BOTH_ALLOC(*state, NULL, NULL, PAGE, MEM_RESET, PAGE_READWRITE, &raw, &managed);
     expect_nothing_counted(*state);
     foreign_memory_destroy(&foreign);
+}
+
+/* Some systems reserve then: that is a region like any other, and none of them is unseen. */
+static void reset_of_nowhere_is_counted_as_what_it_makes(void **state)
+{
+    IHostMemoryManager *manager = *state;
+    void *raw, *managed;
+    BOTH_ALLOC(*state, NULL, NULL, PAGE, MEM_RESET, PAGE_READWRITE, &raw, &managed);
+    assert_int_equal(statistics_of(*state).RegionsCurrent, managed != NULL);
+    assert_int_equal(statistics_of(*state).CommitCurrentBytes, 0);
+    if (managed != NULL) {
+        EXPECT_OK(IHostMemoryManager_VirtualFree(manager, managed, 0, MEM_RELEASE));
+        assert_true(VirtualFree(raw, 0, MEM_RELEASE));
+    }
+    assert_int_equal(statistics_of(*state).ReserveCurrentBytes, 0);
 }
 
 static void reserve_on_foreign_memory_fails_and_leaves_it(void **state)
@@ -183,6 +197,7 @@ int main(void)
         manager_test(commit_of_the_own_stack_succeeds_uncounted),
         manager_test(commit_where_win32_refuses_fails_alike),
         manager_test(reset_of_foreign_memory_gives_what_win32_gives),
+        manager_test(reset_of_nowhere_is_counted_as_what_it_makes),
         manager_test(reserve_on_foreign_memory_fails_and_leaves_it),
         manager_test(memory_can_be_searched_for_within_a_range),
         manager_test(pages_are_zero_after_every_commit),

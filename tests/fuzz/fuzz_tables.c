@@ -177,7 +177,7 @@ static void compare_slots(bool exact)
 {
     uintptr_t at = FIRST, last = 0;
     size_t slot = 0;
-    for (uint32_t id; (id = slot_map_next(&slots, &at, &last)) != 0; at = last + 1) {
+    for (uint32_t id; (id = slot_map_next(&slots, &at, UINTPTR_MAX, &last)) != 0; at = last + 1) {
         for (; slot < SLOTS && FIRST + slot * SLOT < at; slot++) {
             REQUIRE(ids[slot] == 0);
         }

@@ -110,7 +110,7 @@ static void an_empty_map_knows_no_address(void **state)
     assert_int_equal(slot_map_get(&fixture.map, SLOT), 0);
     assert_int_equal(slot_map_get(&fixture.map, 0x7FFEFFFFu), 0);
     assert_int_equal(slot_map_get(&fixture.map, UINTPTR_MAX), 0);
-    assert_int_equal(slot_map_next(&fixture.map, &address, &last), 0);
+    assert_int_equal(slot_map_next(&fixture.map, &address, UINTPTR_MAX, &last), 0);
     assert_int_equal(nodes(), 0);
     destroy();
 }
@@ -301,7 +301,7 @@ static void the_last_slot_of_a_32_bit_space_is_covered(void **state)
     assert_int_equal(slot_map_get(&fixture.map, slot - 1), 0);
     assert_int_equal(slot_map_get(&fixture.map, UINT32_MAX), 0);
     uintptr_t at = 0, last = 0;
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 11);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 11);
     assert_true(at == slot && last == slot + SLOT - 1);
     destroy();
 }
@@ -320,16 +320,16 @@ static void next_visits_the_ids_in_address_order_and_hops_over_nothing(void **st
     }
     uintptr_t at = 0, last = 0;
     for (uint32_t i = 0; i < 5; i++) {
-        assert_int_equal(slot_map_next(&fixture.map, &at, &last), i + 1);
+        assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), i + 1);
         assert_true(at == ranges[i].base);
         assert_true(last == (i == 3 ? at + NODE_UNIT - 1 : at + SLOT - 1));
         /* Inside a slot that has an id the address stays as it is. */
         at = ranges[i].base + ranges[i].size - 1;
-        assert_int_equal(slot_map_next(&fixture.map, &at, &last), i + 1);
+        assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), i + 1);
         assert_true(at == ranges[i].base + ranges[i].size - 1);
         at = (at | (SLOT - 1)) + 1;
     }
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 0);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 0);
     destroy();
 }
 
@@ -339,16 +339,16 @@ static void next_tells_what_an_answer_is_for(void **state)
     (void)state;
     create_up_to(0xFFFEFFFFu);
     set(2 * NODE_UNIT + 3 * SLOT, SLOT, 1); /* alone in all there is */
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 1);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 1);
     assert_true(at == 5 && last >= 0xFFFFFFFFu);
     set(5 * NODE_UNIT, SLOT, 2);
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 1);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 1);
     assert_true(at == 2 * NODE_UNIT && last == 3 * NODE_UNIT - 1);
     at = 2 * NODE_UNIT + 7 * SLOT;
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 1);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 1);
     assert_true(at == 2 * NODE_UNIT + 7 * SLOT && last == 3 * NODE_UNIT - 1);
     set(2 * NODE_UNIT + 4 * SLOT, SLOT, 3);
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 2);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 2);
     assert_true(at == 5 * NODE_UNIT && last == 6 * NODE_UNIT - 1);
     destroy();
 }
@@ -374,7 +374,7 @@ static void a_range_beyond_the_map_is_refused_and_leaves_no_trace(void **state)
     assert_int_equal(slot_map_get(&fixture.map, end - SLOT), 0);
     assert_int_equal(table_bytes(), before);
     uintptr_t at = UINTPTR_MAX, last;
-    assert_int_equal(slot_map_next(&fixture.map, &at, &last), 0);
+    assert_int_equal(slot_map_next(&fixture.map, &at, UINTPTR_MAX, &last), 0);
     destroy();
 }
 

@@ -46,6 +46,12 @@ bool cushion_give_up(struct cushion *cushion, size_t size, uint64_t now);
  * released; one comparison if nothing is missing. May change the thread's LastError. */
 void cushion_restore(struct cushion *cushion, uint64_t now);
 
+/* Whether something was given up and is not back yet. */
+static inline bool cushion_is_short(const struct cushion *cushion)
+{
+    return atomic_load_explicit(&cushion->rest_until, memory_order_relaxed) != 0;
+}
+
 /* Bytes that are reserved now. */
 size_t cushion_bytes(const struct cushion *cushion);
 

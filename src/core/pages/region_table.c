@@ -248,7 +248,7 @@ bool region_table_next(const struct region_table *table, uintptr_t address,
     for (;;) {
         uint32_t seq;
         uintptr_t last;
-        uint32_t id = slot_map_next(&table->slots, &address, &last);
+        uint32_t id = slot_map_next(&table->slots, &address, UINTPTR_MAX, &last);
         if (id == 0) {
             return false;
         }
@@ -266,6 +266,26 @@ bool region_table_next(const struct region_table *table, uintptr_t address,
             return false;
         }
         address = last + 1;
+    }
+}
+
+bool region_table_overlap(const struct region_table *table, uintptr_t first, uintptr_t last,
+                          struct region_snapshot *region)
+{
+    uintptr_t at = first, part_last;
+    for (;;) {
+        uint32_t seq, id = slot_map_next(&table->slots, &at, last, &part_last);
+        if (id == 0) {
+            return false;
+        }
+        if (read_region(&table->regions[id], region, &seq) && region->base <= last &&
+            region->base + region->size - 1 >= first) {
+            return true;
+        }
+        if (part_last >= last) {
+            return false;
+        }
+        at = part_last + 1;
     }
 }
 
@@ -344,7 +364,8 @@ const char *region_table_check(struct region_table *table, size_t reserved, size
     if (fault != NULL) {
         return fault;
     }
-    for (uintptr_t at = 0, last; (id = slot_map_next(&table->slots, &at, &last)) != 0;) {
+    for (uintptr_t at = 0, last;
+         (id = slot_map_next(&table->slots, &at, UINTPTR_MAX, &last)) != 0;) {
         if (id >= table->used_count || !read_region(&table->regions[id], &region, &seq) ||
             region.base > last || region.base + region.size - 1 < at) {
             return "a slot leads to a region that does not exist";

@@ -274,7 +274,8 @@ uint32_t slot_map_get(const struct slot_map *map, uintptr_t address)
     return top_index(address) < map->top_count ? look_up(map, address, &shift) : 0;
 }
 
-uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t *last)
+uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t end,
+                       uintptr_t *last)
 {
     for (uintptr_t at = *address; top_index(at) < map->top_count; at = *last + 1) {
         unsigned shift;
@@ -284,7 +285,7 @@ uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t
             *address = at;
             return id;
         }
-        if (*last == UINTPTR_MAX) {
+        if (*last >= end) {
             break;
         }
     }

@@ -80,9 +80,10 @@ void slot_map_clear(struct slot_map *map, uintptr_t base, size_t size, uint32_t 
 /* The id of the region that alone can contain `address`; 0: none does. */
 uint32_t slot_map_get(const struct slot_map *map, uintptr_t address);
 
-/* The first id at or after *address, and of the addresses that this answer is for the first, in
- * *address, and the last. 0 when there is none. */
-uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t *last);
+/* The first id at or after *address and not behind `end`, and of the addresses that this answer is for
+ * the first, in *address, and the last. 0 when there is none. */
+uint32_t slot_map_next(const struct slot_map *map, uintptr_t *address, uintptr_t end,
+                       uintptr_t *last);
 
 /* At a quiet moment: NULL, or what is wrong. */
 const char *slot_map_check(struct slot_map *map);

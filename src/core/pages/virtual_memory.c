@@ -47,6 +47,64 @@ static bool pages_of(const struct os *os, const struct region_guard *region, uin
     return true;
 }
 
+/* ---- freed behind our back ---- */
+
+/* After a refusal: whether the OS no longer has the reservation that the table calls `region`. */
+static bool is_gone(const struct os *os, const struct region_guard *region)
+{
+    struct os_memory_info info;
+    size_t written;
+    return os->virtual_query(os, region->base, &info, sizeof(info), &written) == OS_OK &&
+           (info.state == OS_MEM_FREE || info.allocation_base != region->base);
+}
+
+/* Take a withdrawn region off every count, and unlock it. */
+static void forget(struct virtual_memory *memory, const struct region_guard *region)
+{
+    size_t committed = region->pages->committed * memory->os->page_size;
+    region_table_discard(&memory->regions, region);
+    usage_subtract(&memory->committed, committed);
+    usage_subtract(&memory->reserved, region->size);
+    budget_give_back(&memory->budget, region->size, committed);
+}
+
+/* The same for a locked region that others have released. */
+static void drop(struct virtual_memory *memory, const struct region_guard *region)
+{
+    atomic_fetch_add_explicit(&memory->freed_behind, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&memory->freed_behind_bytes, region->size, memory_order_relaxed);
+    region_table_withdraw(&memory->regions, region);
+    forget(memory, region);
+}
+
+/* Unlock a region after a commit or decommit, and drop it if that failed because it is gone. */
+static void unlock_or_drop(struct virtual_memory *memory, const struct region_guard *region,
+                           os_error error)
+{
+    bool by_os = error != OS_OK && error != HM_OVER_COMMIT && error != HM_FOREIGN;
+    if (by_os && is_gone(memory->os, region)) {
+        drop(memory, region);
+    } else {
+        region_table_unlock(&memory->regions, region);
+    }
+}
+
+/* The OS has given [base, base + size) to a new reservation: what the table has there is gone. */
+static void drop_overlapped(struct virtual_memory *memory, uintptr_t base, size_t size)
+{
+    struct region_snapshot stale;
+    struct region_guard region;
+    while (region_table_overlap(&memory->regions, base, base + size - 1, &stale)) {
+        if (region_table_lock(&memory->regions, stale.base, &region)) {
+            if (region.base <= base + size - 1 && base <= region.base + region.size - 1) {
+                drop(memory, &region);
+            } else {
+                region_table_unlock(&memory->regions, &region); /* released meanwhile */
+            }
+        }
+    }
+}
+
 /* ---- VirtualAlloc ---- */
 
 /* A new reservation, with all its pages committed or none. */
@@ -77,6 +135,7 @@ static os_error reserve(struct virtual_memory *memory, uintptr_t address, size_t
     if (error != OS_OK) {
         goto no_memory;
     }
+    drop_overlapped(memory, base, region.size);
     /* Counted before anybody can find, and release, the region; not counted when refused, or the
      * peak would show it. */
     usage_add(&memory->reserved, region.size);
@@ -140,13 +199,17 @@ os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, 
 {
     struct region_guard region;
     bool commits = (type & OS_MEM_COMMIT) != 0;
-    if ((type & OS_MEM_RESERVE) != 0 || (commits && address == 0)) {
+    uint32_t resets = type & (OS_MEM_RESET | OS_MEM_RESET_UNDO);
+    if (resets != 0 && type != OS_MEM_RESET && type != OS_MEM_RESET_UNDO) {
+        return OS_INVALID_PARAMETER; /* some systems take it for a commit, and do not make one */
+    }
+    if ((type & OS_MEM_RESERVE) != 0 || (address == 0 && (commits || type == OS_MEM_RESET))) {
         return reserve(memory, address, size, type, protect, level, result);
     }
     if (commits && region_table_lock(&memory->regions, address, &region)) {
         os_error error =
             commit_locked(memory, &region, address, size, type, protect, level, result);
-        region_table_unlock(&memory->regions, &region);
+        unlock_or_drop(memory, &region, error);
         return error;
     }
     return memory->os->virtual_alloc(memory->os, address, size, type, protect, result);
@@ -154,12 +217,12 @@ os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, 
 
 /* ---- VirtualFree ---- */
 
-/* Give a locked region back. Unlocks it. */
+/* Give a locked region back. Unlocks it. The arguments leave the OS nothing to refuse, so nobody sees
+ * a region come back: either it is gone, or others have released it, or nothing can be trusted. */
 static os_error release_locked(struct virtual_memory *memory, const struct region_guard *region,
-                               uintptr_t address, size_t size, uint32_t type)
+                               uintptr_t address)
 {
     const struct os *os = memory->os;
-    size_t committed = region->pages->committed * os->page_size;
 #ifndef NDEBUG
     if (page_set_check(region->pages, region->page_count) != NULL) {
         region_table_unlock(&memory->regions, region);
@@ -167,17 +230,18 @@ static os_error release_locked(struct virtual_memory *memory, const struct regio
     }
 #endif
     region_table_withdraw(&memory->regions, region);
-    os_error error = os->virtual_free(os, address, size, type);
-    if (error != OS_OK) {
-        region_table_restore(&memory->regions, region);
-        region_table_unlock(&memory->regions, region);
+    os_error error = os->virtual_free(os, address, 0, OS_MEM_RELEASE);
+    if (error == OS_OK) {
+        forget(memory, region);
+        return OS_OK;
+    }
+    region_table_restore(&memory->regions, region);
+    if (is_gone(os, region)) {
+        drop(memory, region);
         return error;
     }
-    region_table_discard(&memory->regions, region);
-    usage_subtract(&memory->committed, committed);
-    usage_subtract(&memory->reserved, region->size);
-    budget_give_back(&memory->budget, region->size, committed);
-    return OS_OK;
+    region_table_unlock(&memory->regions, region);
+    return HM_BROKEN;
 }
 
 static os_error decommit_locked(struct virtual_memory *memory, const struct region_guard *region,
@@ -199,6 +263,14 @@ static os_error decommit_locked(struct virtual_memory *memory, const struct regi
     return error;
 }
 
+/* What Windows refuses of any region. A decommit may not wrap around the end of the address space. */
+static bool is_refused(uintptr_t address, size_t size, uint32_t type)
+{
+    return type == OS_MEM_RELEASE
+               ? size != 0
+               : type != OS_MEM_DECOMMIT || (size != 0 && size - 1 > UINTPTR_MAX - address);
+}
+
 os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, size_t size,
                              uint32_t type)
 {
@@ -208,13 +280,17 @@ os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, s
         return HM_FOREIGN;
     }
     /* Win32 rounds the address down to its page before it compares. */
-    if ((type & OS_MEM_RELEASE) != 0 && address - region.base < memory->os->page_size) {
-        return release_locked(memory, &region, address, size, type);
-    }
-    if (type == OS_MEM_RELEASE) {
+    bool at_base = address - region.base < memory->os->page_size;
+    if (type == OS_MEM_RELEASE && !at_base) {
         error = HM_FOREIGN; /* nothing of ours starts here */
+    } else if (is_refused(address, size, type)) {
+        error = OS_INVALID_PARAMETER;
+    } else if (type == OS_MEM_RELEASE) {
+        return release_locked(memory, &region, address);
     } else {
-        error = decommit_locked(memory, &region, address, size, type); /* or no type at all */
+        error = decommit_locked(memory, &region, address, size, type);
+        unlock_or_drop(memory, &region, error);
+        return error;
     }
     region_table_unlock(&memory->regions, &region);
     return error;

@@ -11,7 +11,15 @@
  *   decommit  The same, backwards. Size 0 at the base means the whole region.
  *   release   Takes the region's remaining committed pages and its reservation off the count.
  *   reset     MEM_RESET and MEM_RESET_UNDO go to the OS; the pages stay committed.
- *   free of anything that is not a region of ours: HM_FOREIGN, and the OS is not called.
+ *             A reset of nowhere (address 0) reserves, as Windows has it; combined with anything else
+ *             it is refused, as Windows documents it.
+ *   free of anything that is not a region of ours: HM_FOREIGN, and the OS is not called. Arguments
+ *             that Windows refuses of any region are refused before anything is touched.
+ *   freed behind our back   Code in the process has released a region with its own VirtualFree. When
+ *             the OS then refuses a call for that region, VirtualQuery tells, and when it hands the
+ *             addresses out again they cannot be ours any more: the region is dropped, refunded and
+ *             counted, the caller gets what the OS said, and life goes on. Addresses that somebody
+ *             else has reserved since, exactly there, look like ours until the OS refuses something.
  *
  * Each operation prepares what can fail, calls the OS once, and then only does what cannot fail.
  * After any failure the table, the counts and the OS agree. At every quiet moment the committed
@@ -30,9 +38,11 @@ struct virtual_memory {
     const struct os *os;
     struct table_memory table_memory;
     struct region_table regions;
-    struct budget budget;   /* what may be reserved and committed, heap blocks included */
-    struct usage reserved;  /* bytes of regions */
-    struct usage committed; /* bytes of their pages */
+    struct budget budget;          /* what may be reserved and committed, heap blocks included */
+    struct usage reserved;         /* bytes of regions */
+    struct usage committed;        /* bytes of their pages */
+    _Atomic uint64_t freed_behind; /* regions that others have released */
+    _Atomic uint64_t freed_behind_bytes; /* of address space */
 };
 
 /* One region as a report shows it. Sizes in bytes. */
@@ -53,8 +63,9 @@ os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, 
                               uintptr_t *result);
 
 /* Arguments and errors as VirtualFree; HM_FOREIGN for an address in no region of ours, or a release
- * that does not name a region's base; in debug builds HM_BROKEN for the release of a region whose
- * page set is damaged. When the OS refuses, the region is as it was. */
+ * that does not name a region's base; HM_BROKEN when the OS refuses to release a region that it says
+ * is intact, and in debug builds for the release of one whose page set is damaged. When the OS refuses,
+ * the region is as it was, or gone if others have released it. */
 os_error virtual_memory_free(struct virtual_memory *memory, uintptr_t address, size_t size,
                              uint32_t type);
 
