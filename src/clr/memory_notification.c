@@ -5,6 +5,7 @@
  * QueryMemoryResourceNotification. A runtime makes one; a program can make more.
  */
 #include "memory_notification.h"
+#include "os/last_error.h"
 #include "os/os_lock.h"
 
 #include <stdatomic.h>
@@ -83,7 +84,7 @@ HRESULT memory_notification_prepare(void)
             events[i] = CreateEventW(NULL, TRUE, i == EVENT_HIGH, NULL);
         }
         if (!events[i]) {
-            return HRESULT_FROM_WIN32(GetLastError());
+            return HRESULT_FROM_WIN32(last_error_of_failure());
         }
     }
     callback_OnMemoryNotification(&callback, eMemoryAvailableNeutral);

@@ -21,6 +21,7 @@
 #include "load_watch.h"
 #include "memory_functions.h"
 #include "memory_notification.h"
+#include "os/last_error.h"
 #include "runtime_start.h"
 
 #include <stdatomic.h>
@@ -61,7 +62,7 @@ static HRESULT pin(const void *address)
     HMODULE ignored;
     if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
                             address, &ignored)) {
-        return HRESULT_FROM_WIN32(GetLastError());
+        return HRESULT_FROM_WIN32(last_error_of_failure());
     }
     return S_OK;
 }

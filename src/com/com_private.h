@@ -20,6 +20,7 @@
 #include "core/heap/site_table.h"
 #include "core/pages/view_list.h"
 #include "core/pages/virtual_memory.h"
+#include "core/status.h"
 #include "core/versioned.h"
 
 /* More than any process can have: the user's half of a 48-bit address space. Whoever limits memory to

@@ -133,7 +133,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualAlloc(IHostMemoryMan
     uintptr_t result;
     count_call(manager, METHOD_VIRTUAL_ALLOC);
     if (memory == NULL) {
-        return E_POINTER;
+        return hresult_of_failure(HM_NO_RESULT);
     }
     *memory = NULL;
     if (is_unavailable(manager)) {
@@ -184,11 +184,11 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualQuery(IHostMemoryMan
     size_t written;
     count_call(manager, METHOD_VIRTUAL_QUERY);
     if (result == NULL) {
-        return E_POINTER;
+        return hresult_of_failure(HM_NO_BUFFER);
     }
     *result = 0;
     if (buffer == NULL) {
-        return E_POINTER;
+        return hresult_of_failure(HM_NO_BUFFER);
     }
     if (is_unavailable(manager)) {
         return hresult_from_error(HM_UNAVAILABLE);
@@ -202,7 +202,8 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualQuery(IHostMemoryMan
 }
 
 /* *old_protect is written on success only: the CLR passes one variable as new and as old value, and
- * uses it again after a failure. */
+ * uses it again after a failure. Without it the call fails as in Windows, which wants to write there
+ * before it changes anything. */
 static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualProtect(IHostMemoryManager *iface,
                                                                     void *address, SIZE_T size,
                                                                     DWORD protect,
@@ -212,7 +213,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualProtect(IHostMemoryM
     uint32_t old;
     count_call(manager, METHOD_VIRTUAL_PROTECT);
     if (old_protect == NULL) {
-        return E_POINTER;
+        return hresult_of_failure(OS_NO_ACCESS);
     }
     if (is_unavailable(manager)) {
         return hresult_from_error(HM_UNAVAILABLE);

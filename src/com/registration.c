@@ -7,6 +7,7 @@
  *     Software\Classes\CLSID\{…}\InprocServer32   path of this DLL, ThreadingModel = Both
  */
 #include "com/com_private.h"
+#include "os/last_error.h"
 
 #include <olectl.h>
 #include <wchar.h>
@@ -37,11 +38,11 @@ static LSTATUS module_path(WCHAR *path, DWORD chars)
     if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
                                 GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
                             (const WCHAR *)(const void *)&CLSID_HostMemoryManager, &module)) {
-        return (LSTATUS)GetLastError();
+        return (LSTATUS)last_error_of_failure();
     }
     DWORD length = GetModuleFileNameW(module, path, chars);
     if (length == 0) {
-        return (LSTATUS)GetLastError();
+        return (LSTATUS)last_error_of_failure();
     }
     return length < chars ? ERROR_SUCCESS : ERROR_INSUFFICIENT_BUFFER;
 }

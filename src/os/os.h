@@ -18,22 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A Win32 error code, OS_OK being success. Bit 29 marks the codes that are ours. */
+/* A Win32 error code, OS_OK being success. */
 typedef uint32_t os_error;
 
 #define OS_OK ((os_error)0)
 #define OS_NOT_ENOUGH_MEMORY ((os_error)8)
 #define OS_INVALID_PARAMETER ((os_error)87)
 #define OS_INVALID_ADDRESS ((os_error)487)
-#define HM_FOREIGN ((os_error)0x20000001)      /* not memory that this host handed out */
-#define HM_OVER_COMMIT ((os_error)0x20000002)  /* the budget refuses: too much committed */
-#define HM_OVER_RESERVE ((os_error)0x20000003) /* the budget refuses: too much reserved */
-#define HM_TIMED_OUT ((os_error)0x20000004)    /* the budget refused for as long as one waits */
-#define HM_ABANDONED ((os_error)0x20000005)    /* shut down while waiting for budget */
-#define HM_NOT_OWNER ((os_error)0x20000006)    /* a heap for one thread is entered by two */
-#define HM_BROKEN ((os_error)0x20000007)       /* the OS and the tables no longer agree */
-#define HM_UNAVAILABLE ((os_error)0x20000008)  /* broken or shut down before */
-#define HM_INJECTED ((os_error)0x20000009)     /* refused on purpose */
+#define OS_NO_ACCESS ((os_error)998)
 
 #define OS_MEM_COMMIT 0x00001000u
 #define OS_MEM_RESERVE 0x00002000u

@@ -3,6 +3,7 @@
  * The seam on Windows. Each function is one Win32 call; GetLastError is read on the next line and
  * on failure only, so that a success leaves the thread's LastError as it was.
  */
+#include "os/last_error.h"
 #include "os/os.h"
 #include "os/os_lock.h"
 
@@ -21,6 +22,7 @@ _Static_assert(OS_HEAP_NO_SERIALIZE == HEAP_NO_SERIALIZE, "HEAP_*");
 _Static_assert(OS_NOT_ENOUGH_MEMORY == ERROR_NOT_ENOUGH_MEMORY, "ERROR_*");
 _Static_assert(OS_INVALID_PARAMETER == ERROR_INVALID_PARAMETER, "ERROR_*");
 _Static_assert(OS_INVALID_ADDRESS == ERROR_INVALID_ADDRESS, "ERROR_*");
+_Static_assert(OS_NO_ACCESS == ERROR_NOACCESS, "ERROR_*");
 _Static_assert(sizeof(struct os_memory_info) == sizeof(MEMORY_BASIC_INFORMATION), "layout");
 _Static_assert(offsetof(struct os_memory_info, size) ==
                    offsetof(MEMORY_BASIC_INFORMATION, RegionSize),
@@ -34,7 +36,7 @@ static os_error win32_virtual_alloc(const struct os *os, uintptr_t address, size
     void *memory = VirtualAlloc((void *)address, size, type, protect);
     (void)os;
     if (memory == NULL) {
-        return GetLastError();
+        return last_error_of_failure();
     }
     *result = (uintptr_t)memory;
     return OS_OK;
@@ -44,7 +46,7 @@ static os_error win32_virtual_free(const struct os *os, uintptr_t address, size_
                                    uint32_t type)
 {
     (void)os;
-    return VirtualFree((void *)address, size, type) ? OS_OK : GetLastError();
+    return VirtualFree((void *)address, size, type) ? OS_OK : last_error_of_failure();
 }
 
 static os_error win32_virtual_protect(const struct os *os, uintptr_t address, size_t size,
@@ -53,7 +55,7 @@ static os_error win32_virtual_protect(const struct os *os, uintptr_t address, si
     DWORD old;
     (void)os;
     if (!VirtualProtect((void *)address, size, protect, &old)) {
-        return GetLastError();
+        return last_error_of_failure();
     }
     *old_protect = old;
     return OS_OK;
@@ -65,7 +67,7 @@ static os_error win32_virtual_query(const struct os *os, uintptr_t address, void
     size_t bytes = VirtualQuery((void *)address, buffer, length);
     (void)os;
     if (bytes == 0) {
-        return GetLastError();
+        return last_error_of_failure();
     }
     *written = bytes;
     return OS_OK;
@@ -118,7 +120,7 @@ static os_error win32_memory_load(const struct os *os, uint32_t *load_percent, u
     MEMORYSTATUSEX status = {.dwLength = sizeof(status)};
     (void)os;
     if (!GlobalMemoryStatusEx(&status)) {
-        return GetLastError();
+        return last_error_of_failure();
     }
     *load_percent = status.dwMemoryLoad;
     *available = status.ullAvailPhys;

@@ -16,6 +16,7 @@ static IHostMalloc *create_heap(IHostMemoryManager *manager, DWORD type)
 
 /* ---- E_POINTER ---- */
 
+/* The CLR throws LastError after a Virtual* call that failed; VirtualProtect answers as Windows. */
 static void an_out_pointer_that_is_null_is_e_pointer(void **state)
 {
     IHostMemoryManager *manager = *state;
@@ -28,13 +29,13 @@ static void an_out_pointer_that_is_null_is_e_pointer(void **state)
                     UNCHANGED);
         EXPECT_CALL(IHostMemoryManager_VirtualAlloc(manager, NULL, PAGE, MEM_RESERVE,
                                                     PAGE_READWRITE, eTaskCritical, NULL),
-                    E_POINTER, UNCHANGED);
+                    E_POINTER, ERROR_INVALID_PARAMETER);
         EXPECT_CALL(IHostMemoryManager_VirtualQuery(manager, &info, &info, sizeof(info), NULL),
-                    E_POINTER, UNCHANGED);
+                    E_POINTER, ERROR_NOACCESS);
         EXPECT_CALL(IHostMemoryManager_VirtualQuery(manager, &info, NULL, sizeof(info), &size),
-                    E_POINTER, UNCHANGED);
+                    E_POINTER, ERROR_NOACCESS);
         EXPECT_CALL(IHostMemoryManager_VirtualProtect(manager, &info, 1, PAGE_READWRITE, NULL),
-                    E_POINTER, UNCHANGED);
+                    HRESULT_FROM_WIN32(ERROR_NOACCESS), ERROR_NOACCESS);
         EXPECT_CALL(IHostMemoryManager_GetMemoryLoad(manager, NULL, &size), E_POINTER, UNCHANGED);
         EXPECT_CALL(IHostMemoryManager_GetMemoryLoad(manager, &load, NULL), E_POINTER, UNCHANGED);
         EXPECT_CALL(IHostMalloc_Alloc(heap, 1, eTaskCritical, NULL), E_POINTER, UNCHANGED);

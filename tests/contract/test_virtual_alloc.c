@@ -360,11 +360,11 @@ static void every_combination_of_flags_gives_what_win32_gives(void **state)
 static void no_out_pointer_is_e_pointer_and_allocates_nothing(void **state)
 {
     IHostMemoryManager *manager = *state;
-    EXPECT_HR(IHostMemoryManager_VirtualAlloc(manager, NULL, PAGE, MEM_RESERVE, PAGE_READWRITE,
-                                              eTaskCritical, NULL),
-              E_POINTER);
-    EXPECT_HR(IHostMemoryManager_VirtualAlloc(manager, NULL, 0, 0, 0, eTaskCritical, NULL),
-              E_POINTER);
+    EXPECT_CALL(IHostMemoryManager_VirtualAlloc(manager, NULL, PAGE, MEM_RESERVE, PAGE_READWRITE,
+                                                eTaskCritical, NULL),
+                E_POINTER, ERROR_INVALID_PARAMETER);
+    EXPECT_CALL(IHostMemoryManager_VirtualAlloc(manager, NULL, 0, 0, 0, eTaskCritical, NULL),
+                E_POINTER, ERROR_INVALID_PARAMETER);
     assert_int_equal(statistics_of(manager).RegionsCurrent, 0);
     assert_int_equal(statistics_of(manager).RegionsPeak, 0);
 }

@@ -61,10 +61,10 @@ static void a_null_pointer_is_e_pointer(void **state)
     IHostMemoryManager *manager = *state;
     MEMORY_BASIC_INFORMATION info;
     SIZE_T written = POISON_SIZE;
-    EXPECT_HR(IHostMemoryManager_VirtualQuery(manager, &info, &info, sizeof(info), NULL),
-              E_POINTER);
-    EXPECT_HR(IHostMemoryManager_VirtualQuery(manager, &info, NULL, sizeof(info), &written),
-              E_POINTER);
+    EXPECT_CALL(IHostMemoryManager_VirtualQuery(manager, &info, &info, sizeof(info), NULL),
+                E_POINTER, ERROR_NOACCESS);
+    EXPECT_CALL(IHostMemoryManager_VirtualQuery(manager, &info, NULL, sizeof(info), &written),
+                E_POINTER, ERROR_NOACCESS);
     assert_int_equal(written, 0);
 }
 

@@ -31,7 +31,7 @@
 
 #include "core/heap/heap_share.h"
 #include "core/limits/usage.h"
-#include "os/os.h"
+#include "core/status.h"
 
 #define BUDGET_UNLIMITED SIZE_MAX
 #define BUDGET_SLOT ((size_t)65536)

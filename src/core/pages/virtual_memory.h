@@ -33,6 +33,7 @@
 
 #include "core/limits/budget.h"
 #include "core/pages/region_table.h"
+#include "core/status.h"
 
 struct virtual_memory {
     const struct os *os;
