@@ -32,11 +32,11 @@ static void a_runtime_that_has_started_is_refused(void **state)
 static void a_second_binding_is_refused_and_the_first_stays(void **state)
 {
     IHostMemoryManager *manager = *state;
-    EXPECT_REF(manager, 3 + 1); /* ours, the binding's two, the heap's */
+    EXPECT_REF(manager, 5 + 1); /* ours, the binding's four, the heap's */
     EXPECT_HR(HostMemBindRuntime(manager, coreclr, NULL), hr_of_win32(ERROR_ALREADY_INITIALIZED));
     EXPECT_HR(HostMemBindRuntime(manager, GetModuleHandleW(NULL), NULL),
               hr_of_win32(ERROR_ALREADY_INITIALIZED));
-    EXPECT_REF(manager, 3 + 1);
+    EXPECT_REF(manager, 5 + 1);
     imports_read(coreclr, &before);
     assert_true(imports_equal(&before, &after));
     assert_int_equal(coreclr_start(), S_OK);

@@ -216,7 +216,7 @@ METHOD(protect,
        HR(IHostMemoryManager_VirtualProtect(manager, scene->small, PAGE, PAGE_READONLY, &value)))
 METHOD(release_small, HR(IHostMemoryManager_VirtualFree(manager, scene->small, 0, MEM_RELEASE)))
 METHOD(free_foreign, HR(IHostMemoryManager_VirtualFree(manager, scene, 0, MEM_RELEASE)))
-METHOD(commit_too_much, HR(IHostMemoryManager_VirtualAlloc(manager, NULL, 512 * MIB, MEM_COMMIT,
+METHOD(commit_too_much, HR(IHostMemoryManager_VirtualAlloc(manager, NULL, 256 * MIB, MEM_COMMIT,
                                                            PAGE_READWRITE, eTaskCritical, &result)))
 METHOD(get_memory_load, HR(IHostMemoryManager_GetMemoryLoad(manager, &value, &size)))
 METHOD(needs, HR(IHostMemoryManager_NeedsVirtualAddressSpace(manager, NULL, PAGE)))
