@@ -50,7 +50,8 @@ static bool pages_of(const struct os *os, const struct region_guard *region, uin
 /* ---- freed behind our back ---- */
 
 /* After a refusal: whether the OS no longer has the reservation that the table calls `region`. */
-static bool is_gone(const struct os *os, const struct region_guard *region)
+static __attribute__((noinline)) bool is_gone(const struct os *os,
+                                              const struct region_guard *region)
 {
     struct os_memory_info info;
     size_t written;
