@@ -3,7 +3,7 @@
  * Limits under load (trap 11). Where there is room for one, of many threads one gets it. Then four
  * threads allocate and free all they can get while a fifth reads the figures, and never sees more
  * than the limit; once more with a limit that changes all the time, and with requests that wait for
- * room. At the end everything is back.
+ * room. At the end everything is back. Of two threads that refund the same charge one is refused.
  *
  * test_limits_threads [seconds]   how long in all; without it HOSTMEM_SECONDS, or 3
  */
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define LIMIT (8 * MIB)
-#define CASES 4
+#define CASES 5
 
 enum { WORKERS = 4, SLOTS = 12, PAGES_PER_SLOT = 256 };
 
@@ -357,6 +357,58 @@ static void the_limit_holds_for_those_who_wait(void **state)
         HOST_E_TIMEOUT, true);
 }
 
+/* ---- commit of others ---- */
+
+struct refund {
+    IHostMemoryCharge *charge;
+    volatile LONG arrived; /* the two threads, round after round */
+    LONG rounds;
+    LONG refunded;
+    LONG refused;
+};
+
+/* Each round both threads give back what was charged once. */
+static DWORD WINAPI refund_the_same(void *context)
+{
+    struct refund *refund = context;
+    for (LONG round = 0; round < refund->rounds; round++) {
+        LONG all = 2 * round + 2;
+        if (InterlockedIncrement(&refund->arrived) == all) {
+            if (IHostMemoryCharge_ChargeCommit(refund->charge, MIB, eTaskCritical) != S_OK) {
+                return 1;
+            }
+            InterlockedExchangeAdd(&refund->arrived, 1 << 30);
+        }
+        while (refund->arrived < (1 << 30) + all) { /* together, a moment later */
+        }
+        HRESULT hr = IHostMemoryCharge_RefundCommit(refund->charge, MIB);
+        if (hr != S_OK && hr != E_INVALIDARG) {
+            return 2;
+        }
+        InterlockedIncrement(hr == S_OK ? &refund->refunded : &refund->refused);
+        if (InterlockedIncrement(&refund->arrived) == (1 << 30) + all + 2) {
+            InterlockedExchangeAdd(&refund->arrived, -(1 << 30) - 2);
+        }
+        while (refund->arrived >= 1 << 30) {
+        }
+    }
+    return 0;
+}
+
+static void of_two_who_refund_the_same_one_is_refused(void **state)
+{
+    IHostMemoryManager *manager = CREATE_MANAGER(.CommitLimit = LIMIT);
+    struct refund refund = {.charge = INTERFACE_OF(manager, IHostMemoryCharge), .rounds = 20000};
+    (void)state;
+    run_threads(2, refund_the_same, &refund);
+    assert_int_equal(refund.refunded, refund.rounds);
+    assert_int_equal(refund.refused, refund.rounds);
+    assert_int_equal(statistics_of(manager).ForeignCommitCurrentBytes, 0);
+    assert_int_equal(statistics_of(manager).ChargedCurrentBytes, 0);
+    IHostMemoryCharge_Release(refund.charge);
+    assert_int_equal(IHostMemoryManager_Release(manager), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[CASES] = {
@@ -364,6 +416,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_limit_holds_to_the_byte),
         cmocka_unit_test(the_largest_limit_holds_while_it_changes),
         cmocka_unit_test(the_limit_holds_for_those_who_wait),
+        cmocka_unit_test(of_two_who_refund_the_same_one_is_refused),
     };
     const char *seconds = argc > 1 ? argv[1] : getenv("HOSTMEM_SECONDS");
     milliseconds = (seconds != NULL ? strtoull(seconds, NULL, 10) : 3) * 1000 / CASES;
