@@ -106,9 +106,12 @@ static inline void count_call(struct host_memory_manager *manager, enum method m
     atomic_fetch_add_explicit(&manager->calls[method], 1, memory_order_relaxed);
 }
 
-/* host_memory_manager.c. `os` must outlive the manager; `options` is valid. */
+/* manager_create.c. `os` must outlive the manager; `options` is valid. */
 HRESULT host_memory_manager_create(const struct os *os, const HOSTMEM_OPTIONS *options,
                                    IHostMemoryManager **manager);
+
+/* At the last Release. */
+void host_memory_manager_destroy(struct host_memory_manager *manager);
 
 /* The other interfaces of the manager's object, each in the file of its name. Identity and lifetime
  * are the manager's, so all begin alike: MANAGER_INTERFACE defines the way from the interface to the
@@ -137,6 +140,7 @@ HRESULT host_memory_manager_create(const struct os *os, const HOSTMEM_OPTIONS *o
 #define MANAGER_IUNKNOWN(name)                                                                     \
     .QueryInterface = name##_QueryInterface, .AddRef = name##_AddRef, .Release = name##_Release
 
+extern const IHostMemoryManagerVtbl host_memory_manager_vtbl;
 extern const IHostMemoryStatisticsVtbl host_memory_statistics_vtbl;
 extern const IHostMemoryLimitsVtbl host_memory_limits_vtbl;
 extern const IHostMemoryPressureVtbl host_memory_pressure_vtbl;

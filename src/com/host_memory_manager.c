@@ -12,8 +12,6 @@
  */
 #include "com/com_private.h"
 
-static const IHostMemoryManagerVtbl host_memory_manager_vtbl;
-
 static inline struct host_memory_manager *impl_from_IHostMemoryManager(IHostMemoryManager *iface)
 {
     assert(iface->lpVtbl == &host_memory_manager_vtbl);
@@ -23,23 +21,20 @@ static inline struct host_memory_manager *impl_from_IHostMemoryManager(IHostMemo
 /* ---- IUnknown ---- */
 
 /* Where in the object its interfaces are. */
-#define INTERFACE(type)                                                                            \
-    {                                                                                              \
-        &IID_##type, offsetof(struct host_memory_manager, type##_iface)                            \
-    }
+#define AT(type) offsetof(struct host_memory_manager, type##_iface)
 static const struct {
     const IID *iid;
     size_t offset;
 } interfaces[] = {
-    {&IID_IUnknown, offsetof(struct host_memory_manager, IHostMemoryManager_iface)},
-    INTERFACE(IHostMemoryManager),
-    INTERFACE(IHostMemoryStatistics),
-    INTERFACE(IHostMemoryLimits),
-    INTERFACE(IHostMemoryPressure),
-    INTERFACE(IHostRuntimeLifetime),
-    INTERFACE(IHostMemoryFaults),
-    INTERFACE(IHostMemoryCharge),
-    INTERFACE(IHostMemoryEvents),
+    {&IID_IUnknown, AT(IHostMemoryManager)},
+    {&IID_IHostMemoryManager, AT(IHostMemoryManager)},
+    {&IID_IHostMemoryStatistics, AT(IHostMemoryStatistics)},
+    {&IID_IHostMemoryLimits, AT(IHostMemoryLimits)},
+    {&IID_IHostMemoryPressure, AT(IHostMemoryPressure)},
+    {&IID_IHostRuntimeLifetime, AT(IHostRuntimeLifetime)},
+    {&IID_IHostMemoryFaults, AT(IHostMemoryFaults)},
+    {&IID_IHostMemoryCharge, AT(IHostMemoryCharge)},
+    {&IID_IHostMemoryEvents, AT(IHostMemoryEvents)},
 };
 
 static HRESULT STDMETHODCALLTYPE host_memory_manager_QueryInterface(IHostMemoryManager *iface,
@@ -65,39 +60,12 @@ static ULONG STDMETHODCALLTYPE host_memory_manager_AddRef(IHostMemoryManager *if
     return (ULONG)InterlockedIncrement(&manager->refs);
 }
 
-static void close_events(struct host_memory_manager *manager)
-{
-    if (manager->room_made != NULL) {
-        CloseHandle(manager->room_made);
-    }
-    if (manager->shut_down != NULL) {
-        CloseHandle(manager->shut_down);
-    }
-}
-
-static void destroy(struct host_memory_manager *manager)
-{
-    const struct os *os = manager->os; /* the manager lies in table memory of its own */
-    if (manager->pressure != NULL) {
-        pressure_destroy(manager->pressure);
-    }
-    agile_destroy(&manager->agile);
-    events_destroy(&manager->events);
-    close_events(manager);
-    cushion_destroy(&manager->cushion);
-    site_table_destroy(&manager->sites);
-    view_list_destroy(&manager->views);
-    virtual_memory_destroy(&manager->memory);
-    os->table_release(os, manager);
-    module_release();
-}
-
 static ULONG STDMETHODCALLTYPE host_memory_manager_Release(IHostMemoryManager *iface)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryManager(iface);
     LONG refs = InterlockedDecrement(&manager->refs);
     if (refs == 0) {
-        destroy(manager);
+        host_memory_manager_destroy(manager);
     }
     return (ULONG)refs;
 }
@@ -311,7 +279,7 @@ host_memory_manager_ReleasedVirtualAddressSpace(IHostMemoryManager *iface, LPVOI
     return S_OK;
 }
 
-static const IHostMemoryManagerVtbl host_memory_manager_vtbl = {
+const IHostMemoryManagerVtbl host_memory_manager_vtbl = {
     /* IUnknown */
     .QueryInterface = host_memory_manager_QueryInterface,
     .AddRef = host_memory_manager_AddRef,
@@ -330,88 +298,3 @@ static const IHostMemoryManagerVtbl host_memory_manager_vtbl = {
 };
 
 _Static_assert(sizeof(IHostMemoryManagerVtbl) == 13 * sizeof(void *), "a slot is missing");
-
-/* ---- create ---- */
-
-static bool create_events(struct host_memory_manager *manager)
-{
-    DWORD last_error = GetLastError();
-    manager->room_made = CreateEventW(NULL, FALSE, FALSE, NULL);
-    manager->shut_down = CreateEventW(NULL, TRUE, FALSE, NULL);
-    SetLastError(last_error); /* of a success; the caller names a failure */
-    return manager->room_made != NULL && manager->shut_down != NULL;
-}
-
-/* Limits, pressure, and the events that a wait for room needs. */
-static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_OPTIONS *options)
-{
-    const HOSTMEM_LIMITS limits = {
-        .Size = sizeof(limits),
-        .Flags = options->Flags,
-        .CommitLimit = options->CommitLimit,
-        .ReserveLimit = options->ReserveLimit,
-        .EmergencyCommit = options->EmergencyCommit,
-    };
-    manager->commit_wait_ms = options->CommitWaitMilliseconds;
-    manager->pressure = pressure_create(&manager->memory.budget);
-    if (manager->pressure == NULL || (manager->commit_wait_ms != 0 && !create_events(manager))) {
-        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
-    }
-    return host_memory_limits_set(manager, &limits);
-}
-
-/* Fill in a zeroed manager. After a failure destroy has undone what there was. */
-static HRESULT initialise(struct host_memory_manager *manager, const struct os *os,
-                          const HOSTMEM_OPTIONS *options)
-{
-    struct table_memory *memory = &manager->memory.table_memory;
-    manager->IHostMemoryManager_iface.lpVtbl = &host_memory_manager_vtbl;
-    manager->IHostMemoryStatistics_iface.lpVtbl = &host_memory_statistics_vtbl;
-    manager->IHostMemoryLimits_iface.lpVtbl = &host_memory_limits_vtbl;
-    manager->IHostMemoryPressure_iface.lpVtbl = &host_memory_pressure_vtbl;
-    manager->IHostRuntimeLifetime_iface.lpVtbl = &host_runtime_lifetime_vtbl;
-    manager->IHostMemoryFaults_iface.lpVtbl = &host_memory_faults_vtbl;
-    manager->IHostMemoryCharge_iface.lpVtbl = &host_memory_charge_vtbl;
-    manager->IHostMemoryEvents_iface.lpVtbl = &host_memory_events_vtbl;
-    manager->refs = 1;
-    manager->os = os;
-    os_error error = virtual_memory_create(&manager->memory, os);
-    if (error != OS_OK) {
-        os->table_release(os, manager);
-        return hresult_from_error(error);
-    }
-    module_add_ref();
-    site_table_init(&manager->sites, memory);
-    error = view_list_create(&manager->views, memory);
-    if (error == OS_OK) {
-        error = cushion_create(&manager->cushion, os, options->AddressSpaceCushion);
-    }
-    HRESULT hr = error == OS_OK ? apply_options(manager, options) : hresult_from_error(error);
-    if (hr != S_OK) {
-        DWORD last_error = GetLastError();
-        destroy(manager);
-        SetLastError(last_error);
-    }
-    return hr;
-}
-
-HRESULT host_memory_manager_create(const struct os *os, const HOSTMEM_OPTIONS *options,
-                                   IHostMemoryManager **result)
-{
-    size_t bytes = (sizeof(struct host_memory_manager) + os->page_size - 1) & ~(os->page_size - 1);
-    struct host_memory_manager *manager = os->table_reserve(os, bytes);
-    *result = NULL;
-    if (manager == NULL) {
-        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
-    }
-    if (!os->table_commit(os, manager, bytes)) {
-        os->table_release(os, manager);
-        return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
-    }
-    HRESULT hr = initialise(manager, os, options);
-    if (hr == S_OK) {
-        usage_add(&manager->memory.table_memory.committed, bytes);
-        *result = &manager->IHostMemoryManager_iface;
-    }
-    return hr;
-}
