@@ -57,6 +57,17 @@ static TYPEATTR attributes_of(ITypeInfo *info)
     return result;
 }
 
+/* Every Windows has it. Of a Wine that was put together for x86 programs it may be missing. */
+static bool ole_s_library_is_there(void)
+{
+    ITypeLib *ole = NULL;
+    if (LoadRegTypeLib(&libid_stdole, 2, 0, 0, &ole) == S_OK) {
+        ITypeLib_Release(ole);
+        return true;
+    }
+    return !known_wine_gap();
+}
+
 static void expect_base_is_ole_s_own(ITypeInfo *info)
 {
     HREFTYPE reference = 0;
@@ -137,7 +148,11 @@ static void all_that_is_declared_is_there_and_nothing_else(void **state)
 {
     static struct type types[MOST_TYPES];
     size_t count = declared_in(HOSTMEM_IDL_DIR "/clrhosting.idl", types, 0);
+    const bool whole = ole_s_library_is_there();
     (void)state;
+    if (!whole) {
+        print_message("skipped here: whose IUnknown it is; this Wine has no stdole2.tlb\n");
+    }
     count = declared_in(HOSTMEM_IDL_DIR "/hostmem.idl", types, count);
     assert_in_range(count, 20, MOST_TYPES);
     size_t found = 0;
@@ -153,7 +168,9 @@ static void all_that_is_declared_is_there_and_nothing_else(void **state)
             assert_int_equal(attributes.typekind, type->kind);
             if (type->kind == TKIND_INTERFACE) {
                 assert_memory_equal(&attributes.guid, &type->guid, sizeof(GUID));
-                expect_base_is_ole_s_own(info);
+                if (whole) {
+                    expect_base_is_ole_s_own(info);
+                }
             }
         } else if (strcmp(name, "HostMemoryManager") != 0 && strcmp(name, "_GUID") != 0) {
             fail_at(__FILE__, __LINE__, "%s is nothing of ours", name);
