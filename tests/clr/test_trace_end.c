@@ -40,14 +40,13 @@ static DWORD WINAPI allocate_and_free(void *rounds)
     return 0;
 }
 
-/* More than the limit: it waits for as long as the manager was told to. */
+/* All of the limit, of which a page is charged: it waits for as long as the manager was told to. */
 static DWORD WINAPI wait_inside(void *unused)
 {
     void *memory;
     (void)unused;
-    IHostMemoryManager_VirtualAlloc(scene.manager, NULL, 2 * LIMIT_MIB * MIB,
-                                    MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE, eTaskCritical,
-                                    &memory);
+    IHostMemoryManager_VirtualAlloc(scene.manager, NULL, LIMIT_MIB * MIB, MEM_RESERVE | MEM_COMMIT,
+                                    PAGE_READWRITE, eTaskCritical, &memory);
     return 0;
 }
 
@@ -101,6 +100,11 @@ static int set_up(void **state)
     assert_int_equal(IHostMemoryManager_QueryInterface(inner, &IID_IHostMemoryStatistics,
                                                        (void **)&scene.statistics),
                      S_OK);
+    IHostMemoryCharge *charge;
+    assert_int_equal(
+        IHostMemoryManager_QueryInterface(inner, &IID_IHostMemoryCharge, (void **)&charge), S_OK);
+    assert_int_equal(IHostMemoryCharge_ChargeCommit(charge, 4096, eTaskCritical), S_OK);
+    IHostMemoryCharge_Release(charge);
     assert_int_equal(trace_writer_open(scene.file, &about), ERROR_SUCCESS);
     assert_int_equal(trace_manager_create(inner, &scene.manager), S_OK);
     IHostMemoryManager_Release(inner);

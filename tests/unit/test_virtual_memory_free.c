@@ -267,6 +267,71 @@ static void a_commit_or_decommit_in_what_others_have_released_drops_it(void **st
     expect_dropped(2);
 }
 
+static void reserve_as_another_would(struct fake_os *os, enum fake_kind kind)
+{
+    uintptr_t *base = os->context, result;
+    if (kind == FAKE_VIRTUAL_FREE) {
+        os->after = NULL;
+        assert_int_equal(os->os.virtual_alloc(&os->os, *base, 20 * PAGE, OS_MEM_RESERVE,
+                                              OS_PAGE_READWRITE, &result),
+                         OS_OK);
+    }
+}
+
+/* Between Windows' refusal and the look at what is there, somebody gets the same addresses. */
+static void a_refused_release_of_what_has_a_new_owner_already_drops_it(void **state)
+{
+    uintptr_t base = reserve_at(0, 20, OS_MEM_COMMIT);
+    (void)state;
+    free_behind(base);
+    fake.context = &base;
+    fake.after = reserve_as_another_would;
+    assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), OS_INVALID_ADDRESS);
+    assert_null(fake.after);
+    assert_int_equal(memory.freed_behind, 1);
+    assert_null(virtual_memory_check(&memory));
+    assert_int_equal(usage_current(&memory.committed), 0);
+    assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), HM_FOREIGN);
+    free_behind(base);
+}
+
+/* Fewer pages than the region had, at its base, are somebody else's. */
+static void a_smaller_reservation_of_others_at_the_base_is_not_the_region(void **state)
+{
+    uintptr_t base = reserve_at(0, 20, 0), result = POISON;
+    (void)state;
+    free_behind(base);
+    assert_int_equal(
+        fake.os.virtual_alloc(&fake.os, base, 5 * PAGE, OS_MEM_RESERVE, OS_PAGE_READWRITE, &result),
+        OS_OK);
+    assert_int_not_equal(virtual_memory_alloc(&memory, base + 9 * PAGE, PAGE, OS_MEM_COMMIT,
+                                              OS_PAGE_READWRITE, BUDGET_TASK, &result),
+                         OS_OK);
+    assert_int_equal(memory.freed_behind, 1);
+    assert_int_equal(usage_current(&memory.reserved), 0);
+    free_behind(base);
+    expect_dropped(1);
+}
+
+/* At the limit, and what is missing is the charge of memory that is no longer there. */
+static void a_refusal_by_the_budget_finds_what_others_have_released(void **state)
+{
+    const struct budget_limits limits = {20 * PAGE, 0, BUDGET_UNLIMITED, false};
+    uintptr_t base = reserve_at(0, 30, 0), result = POISON;
+    (void)state;
+    assert_int_equal(virtual_memory_alloc(&memory, base, 20 * PAGE, OS_MEM_COMMIT,
+                                          OS_PAGE_READWRITE, BUDGET_TASK, &result),
+                     OS_OK);
+    budget_set_limits(&memory.budget, &limits);
+    free_behind(base);
+    assert_int_equal(virtual_memory_alloc(&memory, base + 20 * PAGE, PAGE, OS_MEM_COMMIT,
+                                          OS_PAGE_READWRITE, BUDGET_TASK, &result),
+                     HM_OVER_COMMIT);
+    expect_dropped(1);
+    base = reserve_at(0, 20, OS_MEM_COMMIT);
+    assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), OS_OK);
+}
+
 /* An intact region is not dropped for a call that the OS refuses. */
 static void a_refusal_alone_drops_nothing(void **state)
 {
@@ -349,6 +414,9 @@ int main(void)
         TEST(a_release_of_what_others_have_released_drops_it),
         TEST(a_commit_or_decommit_in_what_others_have_released_drops_it),
         TEST(a_refusal_alone_drops_nothing),
+        TEST(a_refused_release_of_what_has_a_new_owner_already_drops_it),
+        TEST(a_smaller_reservation_of_others_at_the_base_is_not_the_region),
+        TEST(a_refusal_by_the_budget_finds_what_others_have_released),
         TEST(a_new_reservation_drops_what_the_table_has_in_its_place),
         TEST(what_windows_must_refuse_is_refused_before_anything_is_touched),
     };

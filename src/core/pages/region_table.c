@@ -269,24 +269,16 @@ bool region_table_next(const struct region_table *table, uintptr_t address,
     }
 }
 
-bool region_table_overlap(const struct region_table *table, uintptr_t first, uintptr_t last,
-                          struct region_snapshot *region)
+static struct region_guard guard_of(const struct region_table *table, uint32_t id,
+                                    const struct region_snapshot *snapshot)
 {
-    uintptr_t at = first, part_last;
-    for (;;) {
-        uint32_t seq, id = slot_map_next(&table->slots, &at, last, &part_last);
-        if (id == 0) {
-            return false;
-        }
-        if (read_region(&table->regions[id], region, &seq) && region->base <= last &&
-            region->base + region->size - 1 >= first) {
-            return true;
-        }
-        if (part_last >= last) {
-            return false;
-        }
-        at = part_last + 1;
-    }
+    return (struct region_guard){
+        .id = id,
+        .base = snapshot->base,
+        .size = snapshot->size,
+        .page_count = page_count_of(table, snapshot->size),
+        .pages = &table->regions[id].pages,
+    };
 }
 
 bool region_table_lock(struct region_table *table, uintptr_t address, struct region_guard *guard)
@@ -302,16 +294,42 @@ bool region_table_lock(struct region_table *table, uintptr_t address, struct reg
         os_lock_acquire(&region->lock);
         /* Only the holder of the lock turns seq, so this settles whether it is the same life. */
         if (atomic_load_explicit(&region->seq, memory_order_acquire) == seq) {
-            *guard = (struct region_guard){
-                .id = id,
-                .base = snapshot.base,
-                .size = snapshot.size,
-                .page_count = page_count_of(table, snapshot.size),
-                .pages = &region->pages,
-            };
+            *guard = guard_of(table, id, &snapshot);
             return true;
         }
         os_lock_release(&region->lock);
+    }
+}
+
+static bool overlaps(const struct region_snapshot *region, uintptr_t first, uintptr_t last)
+{
+    return region->base <= last && region->base + region->size - 1 >= first;
+}
+
+/* By id and not by address: the address may lead to another region by now. */
+bool region_table_lock_overlap(struct region_table *table, uintptr_t first, uintptr_t last,
+                               struct region_guard *guard)
+{
+    struct region_snapshot snapshot;
+    uintptr_t part_last;
+    for (uintptr_t at = first;; at = part_last + 1) {
+        uint32_t seq, id = slot_map_next(&table->slots, &at, last, &part_last);
+        if (id == 0) {
+            return false;
+        }
+        struct region *region = &table->regions[id];
+        /* One that is withdrawn is on its way out and not waited for: its thread may be suspended. */
+        if (read_region(region, &snapshot, &seq) && overlaps(&snapshot, first, last)) {
+            os_lock_acquire(&region->lock);
+            if (read_region(region, &snapshot, &seq) && overlaps(&snapshot, first, last)) {
+                *guard = guard_of(table, id, &snapshot);
+                return true;
+            }
+            os_lock_release(&region->lock);
+        }
+        if (part_last >= last) {
+            return false;
+        }
     }
 }
 

@@ -80,13 +80,15 @@ bool region_table_find(const struct region_table *table, uintptr_t address,
 bool region_table_next(const struct region_table *table, uintptr_t address,
                        struct region_snapshot *region);
 
-/* A live region that has any address of [first, last], if there is one. */
-bool region_table_overlap(const struct region_table *table, uintptr_t first, uintptr_t last,
-                          struct region_snapshot *region);
-
 /* Lock the live region that contains `address`. While it is held nobody else commits, decommits or
  * releases in that region. False: no region there, nothing locked. */
 bool region_table_lock(struct region_table *table, uintptr_t address, struct region_guard *guard);
+
+/* Lock a live region that has any address of [first, last], for one to whom the OS has just given them.
+ * False: there is none, nothing locked. */
+bool region_table_lock_overlap(struct region_table *table, uintptr_t first, uintptr_t last,
+                               struct region_guard *guard);
+
 void region_table_unlock(struct region_table *table, const struct region_guard *guard);
 
 /* Take a locked region out of the table, before the OS gets its addresses back and may hand them to

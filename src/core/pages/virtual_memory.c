@@ -49,14 +49,22 @@ static bool pages_of(const struct os *os, const struct region_guard *region, uin
 
 /* ---- freed behind our back ---- */
 
-/* After a refusal: whether the OS no longer has the reservation that the table calls `region`. */
-static __attribute__((noinline)) bool is_gone(const struct os *os,
-                                              const struct region_guard *region)
+/* Whether the OS has `address` in the reservation that starts at `base`; true if it does not say. */
+static bool belongs_to(const struct os *os, uintptr_t address, uintptr_t base)
 {
     struct os_memory_info info;
     size_t written;
-    return os->virtual_query(os, region->base, &info, sizeof(info), &written) == OS_OK &&
-           (info.state == OS_MEM_FREE || info.allocation_base != region->base);
+    return os->virtual_query(os, address, &info, sizeof(info), &written) != OS_OK ||
+           (info.state != OS_MEM_FREE && info.allocation_base == base);
+}
+
+/* After a refusal: whether the OS no longer has the reservation that the table calls `region`, but
+ * nothing, or that of somebody else. A frame of its own, for it is rare. */
+static __attribute__((noinline)) bool is_gone(const struct os *os,
+                                              const struct region_guard *region)
+{
+    return !belongs_to(os, region->base, region->base) ||
+           !belongs_to(os, region->base + region->size - 1, region->base);
 }
 
 /* Take a withdrawn region off every count, and unlock it. */
@@ -69,21 +77,21 @@ static void forget(struct virtual_memory *memory, const struct region_guard *reg
     budget_give_back(&memory->budget, region->size, committed);
 }
 
-/* The same for a locked region that others have released. */
+/* The same for one that others have released. */
 static void drop(struct virtual_memory *memory, const struct region_guard *region)
 {
     atomic_fetch_add_explicit(&memory->freed_behind, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&memory->freed_behind_bytes, region->size, memory_order_relaxed);
-    region_table_withdraw(&memory->regions, region);
     forget(memory, region);
 }
 
-/* Unlock a region after a commit or decommit, and drop it if that failed because it is gone. */
+/* Unlock a region after a commit or decommit, and drop it if that failed and it is gone: also when it
+ * was the budget that refused, for its charge may be what is missing. */
 static void unlock_or_drop(struct virtual_memory *memory, const struct region_guard *region,
                            os_error error)
 {
-    bool by_os = error != OS_OK && error != HM_OVER_COMMIT && error != HM_FOREIGN;
-    if (by_os && is_gone(memory->os, region)) {
+    if (error != OS_OK && is_gone(memory->os, region)) {
+        region_table_withdraw(&memory->regions, region);
         drop(memory, region);
     } else {
         region_table_unlock(&memory->regions, region);
@@ -91,18 +99,13 @@ static void unlock_or_drop(struct virtual_memory *memory, const struct region_gu
 }
 
 /* The OS has given [base, base + size) to a new reservation: what the table has there is gone. */
-static void drop_overlapped(struct virtual_memory *memory, uintptr_t base, size_t size)
+static __attribute__((noinline)) void drop_overlapped(struct virtual_memory *memory, uintptr_t base,
+                                                      size_t size)
 {
-    struct region_snapshot stale;
     struct region_guard region;
-    while (region_table_overlap(&memory->regions, base, base + size - 1, &stale)) {
-        if (region_table_lock(&memory->regions, stale.base, &region)) {
-            if (region.base <= base + size - 1 && base <= region.base + region.size - 1) {
-                drop(memory, &region);
-            } else {
-                region_table_unlock(&memory->regions, &region); /* released meanwhile */
-            }
-        }
+    while (region_table_lock_overlap(&memory->regions, base, base + size - 1, &region)) {
+        region_table_withdraw(&memory->regions, &region);
+        drop(memory, &region);
     }
 }
 
@@ -204,7 +207,7 @@ os_error virtual_memory_alloc(struct virtual_memory *memory, uintptr_t address, 
     if (resets != 0 && type != OS_MEM_RESET && type != OS_MEM_RESET_UNDO) {
         return OS_INVALID_PARAMETER; /* some systems take it for a commit, and do not make one */
     }
-    if ((type & OS_MEM_RESERVE) != 0 || (address == 0 && (commits || type == OS_MEM_RESET))) {
+    if ((type & OS_MEM_RESERVE) != 0 || (address == 0 && (commits || resets != 0))) {
         return reserve(memory, address, size, type, protect, level, result);
     }
     if (commits && region_table_lock(&memory->regions, address, &region)) {
@@ -236,11 +239,16 @@ static os_error release_locked(struct virtual_memory *memory, const struct regio
         forget(memory, region);
         return OS_OK;
     }
-    region_table_restore(&memory->regions, region);
-    if (is_gone(os, region)) {
+    /* Asked while it is withdrawn, for whoever has the addresses now must not meet it. Windows says
+     * "invalid address" of a base at which nothing is reserved, also when somebody reserves there a
+     * moment later; where the OS says something else of it, the table and the query tell. */
+    struct region_snapshot other;
+    if (error == OS_INVALID_ADDRESS || region_table_find(&memory->regions, region->base, &other) ||
+        is_gone(os, region)) {
         drop(memory, region);
         return error;
     }
+    region_table_restore(&memory->regions, region);
     region_table_unlock(&memory->regions, region);
     return HM_BROKEN;
 }

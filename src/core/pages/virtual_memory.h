@@ -19,7 +19,7 @@
  *             the OS then refuses a call for that region, VirtualQuery tells, and when it hands the
  *             addresses out again they cannot be ours any more: the region is dropped, refunded and
  *             counted, the caller gets what the OS said, and life goes on. Addresses that somebody
- *             else has reserved since, exactly there, look like ours until the OS refuses something.
+ *             else has reserved since, exactly there and as many, look like ours.
  *
  * Each operation prepares what can fail, calls the OS once, and then only does what cannot fail.
  * After any failure the table, the counts and the OS agree. At every quiet moment the committed
