@@ -17,7 +17,7 @@
 #include "core/limits/cushion.h"
 #include "core/limits/fault_plan.h"
 #include "core/limits/memory_load.h"
-#include "core/heap/site_table.h"
+#include "core/heap/heap.h"
 #include "core/pages/view_list.h"
 #include "core/pages/virtual_memory.h"
 #include "core/status.h"
@@ -74,6 +74,7 @@ struct host_memory_manager {
     struct virtual_memory memory;
     struct view_list views;
     struct site_table sites;
+    struct heaps heaps;
     struct usage foreign_commit; /* bytes */
     struct cushion cushion;
     struct fault_plan faults;  /* set under limits_lock */
@@ -87,12 +88,11 @@ struct host_memory_manager {
     _Atomic size_t
         wanted; /* what waits has room once no more is charged than this; 0: nobody waits */
     struct refusals refusals;
-    /* On lines of their own: every call writes here, but Alloc and Free on a share of the budget. */
+    /* On lines of their own: every call writes here, but an Alloc or Free that succeeds. */
     _Alignas(64) _Atomic UINT64 calls[METHOD_COUNT];
     _Atomic UINT64 foreign_virtual_free;
     _Atomic UINT64 foreign_free;
-    /* Live blocks, less those that the shares have counted, modulo the word. */
-    _Atomic size_t heap_blocks;
+    _Atomic UINT64 debug_blocks; /* of the blocks that heaps have given out, those of DebugAlloc */
 };
 
 /* Whether every method has to refuse. */
@@ -172,6 +172,7 @@ struct request {
     enum fault_kind kind;
     size_t bytes;
     os_error refusal;   /* what the budget said, OS_OK while it has not refused */
+    bool trimmed;       /* the last refusal made the heaps give back what they had to spare */
     ULONGLONG deadline; /* of the wait for room; set by the first refusal */
 };
 

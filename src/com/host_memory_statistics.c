@@ -11,20 +11,11 @@ static UINT64 load(const _Atomic UINT64 *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* The calls, those that the shares of the heaps' books have counted among them, and the live blocks:
- * none rather than less, if one was freed while the shares were read. */
-static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager, size_t *blocks)
+/* An Alloc or Free that succeeds is counted by its heap. */
+static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager,
+                              const struct heap_counts *blocks)
 {
     const _Atomic UINT64 *calls = manager->calls;
-    UINT64 allocs = load(&calls[METHOD_ALLOC]), frees = load(&calls[METHOD_FREE]);
-    size_t live = atomic_load_explicit(&manager->heap_blocks, memory_order_relaxed);
-    for (size_t i = 0; i < HEAP_SHARES; i++) {
-        const struct heap_share *share = &manager->memory.budget.shares[i];
-        allocs += load(&share->allocs);
-        frees += load(&share->frees);
-        live += atomic_load_explicit(&share->blocks, memory_order_relaxed);
-    }
-    *blocks = live <= SIZE_MAX / 2 ? live : 0;
     return (HOSTMEM_CALLS){
         .CreateMalloc = load(&calls[METHOD_CREATE_MALLOC]),
         .VirtualAlloc = load(&calls[METHOD_VIRTUAL_ALLOC]),
@@ -36,9 +27,9 @@ static HOSTMEM_CALLS calls_of(const struct host_memory_manager *manager, size_t 
         .NeedsVirtualAddressSpace = load(&calls[METHOD_NEEDS_ADDRESS_SPACE]),
         .AcquiredVirtualAddressSpace = load(&calls[METHOD_ACQUIRED_ADDRESS_SPACE]),
         .ReleasedVirtualAddressSpace = load(&calls[METHOD_RELEASED_ADDRESS_SPACE]),
-        .Alloc = allocs,
+        .Alloc = load(&calls[METHOD_ALLOC]) + blocks->allocs - load(&manager->debug_blocks),
         .DebugAlloc = load(&calls[METHOD_DEBUG_ALLOC]),
-        .Free = frees,
+        .Free = load(&calls[METHOD_FREE]) + blocks->frees,
     };
 }
 
@@ -60,24 +51,26 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
                                                                       HOSTMEM_STATISTICS *out)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
-    size_t views, view_bytes, heap_blocks;
+    struct heap_counts blocks;
+    size_t views, view_bytes;
     if (out == NULL) {
         return E_POINTER;
     }
     const struct budget *budget = &manager->memory.budget;
     view_list_total(&manager->views, &views, &view_bytes);
-    const HOSTMEM_CALLS calls = calls_of(manager, &heap_blocks);
+    heaps_count(&manager->heaps, &blocks);
     const HOSTMEM_STATISTICS now = {
-        .Calls = calls,
+        .Calls = calls_of(manager, &blocks),
         .CommitCurrentBytes = usage_current(&manager->memory.committed),
         .CommitPeakBytes = usage_peak(&manager->memory.committed),
         .ReserveCurrentBytes = usage_current(&manager->memory.reserved),
         .ReservePeakBytes = usage_peak(&manager->memory.reserved),
         .RegionsCurrent = usage_current(&manager->memory.regions.live),
         .RegionsPeak = usage_peak(&manager->memory.regions.live),
-        .HeapCurrentBytes = budget_heap_in_use(budget),
-        .HeapPeakBytes = usage_peak(&budget->heap),
-        .HeapCurrentBlocks = heap_blocks,
+        .HeapCommitCurrentBytes = usage_current(&budget->heap),
+        .HeapCommitPeakBytes = usage_peak(&budget->heap),
+        .HeapCurrentBytes = blocks.bytes,
+        .HeapCurrentBlocks = blocks.blocks,
         .ForeignVirtualFree = load(&manager->foreign_virtual_free),
         .ForeignFree = load(&manager->foreign_free),
         .ViewsCurrent = views,
@@ -102,8 +95,10 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .ForeignCommitCurrentBytes = usage_current(&manager->foreign_commit),
         .ForeignCommitPeakBytes = usage_peak(&manager->foreign_commit),
         .RefusedBySystem = load(&manager->refusals.system_count),
-        .FreedBehindRegions = load(&manager->memory.freed_behind),
-        .FreedBehindBytes = load(&manager->memory.freed_behind_bytes),
+        .FreedBehindRegions =
+            load(&manager->memory.freed_behind) + load(&manager->heaps.source.freed_behind),
+        .FreedBehindBytes = load(&manager->memory.freed_behind_bytes) +
+                            load(&manager->heaps.source.freed_behind_bytes),
         .LastByLimit = refusal_of(&manager->refusals.by_limit),
         .LastBySystem = refusal_of(&manager->refusals.by_system),
     };
@@ -165,24 +160,19 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetAllocationSites(
     UINT32 *count)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
-    struct alloc_site *site = NULL;
+    const struct alloc_site *site;
     if (count == NULL || (sites == NULL && capacity > 0)) {
         return E_POINTER;
     }
     *count = 0;
-    for (UINT32 index = 0; *count < capacity; index++) {
-        site = site_table_next(&manager->sites, site);
-        if (site == NULL) {
-            break;
-        }
-        if (index >= first) {
-            sites[(*count)++] = (HOSTMEM_ALLOCATION_SITE){
-                .File = site->file,
-                .Line = site->line,
-                .CurrentBlocks = usage_current(&site->blocks),
-                .CurrentBytes = usage_current(&site->bytes),
-            };
-        }
+    while (*count < capacity && first < UINT32_MAX &&
+           (site = site_table_at(&manager->sites, ++first)) != NULL) {
+        sites[(*count)++] = (HOSTMEM_ALLOCATION_SITE){
+            .File = site->file,
+            .Line = site->line,
+            .CurrentBlocks = atomic_load_explicit(&site->blocks, memory_order_relaxed),
+            .CurrentBytes = atomic_load_explicit(&site->bytes, memory_order_relaxed),
+        };
     }
     return S_OK;
 }

@@ -60,6 +60,11 @@ static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_
     return host_memory_limits_set(manager, &limits);
 }
 
+static void tell_debugger(const char *damage)
+{
+    OutputDebugStringA(damage);
+}
+
 /* Fill in a zeroed manager. After a failure nothing is left of it. */
 static HRESULT initialise(struct host_memory_manager *manager, const struct os *os,
                           const HOSTMEM_OPTIONS *options)
@@ -82,6 +87,7 @@ static HRESULT initialise(struct host_memory_manager *manager, const struct os *
     }
     module_add_ref();
     site_table_init(&manager->sites, memory);
+    heaps_init(&manager->heaps, &manager->memory.budget, memory, &manager->sites, tell_debugger);
     error = view_list_create(&manager->views, memory);
     if (error == OS_OK) {
         error = cushion_create(&manager->cushion, os, options->AddressSpaceCushion);

@@ -13,6 +13,8 @@
  * make room are gone by then. Windows' own refusal for lack of page file is waited for in the same way:
  * a page file that grows has room a moment later.
  *
+ * Heaps keep some memory that no block needs: a refusal takes it back, and the request tries again.
+ *
  * What the fault plan refuses fails before anybody is asked, and without the wait.
  *
  * A waiter says how much may be charged for it to have room (`wanted`; of several waiters the one that
@@ -59,6 +61,11 @@ bool request_refused(struct request *request, os_error *error)
     struct host_memory_manager *manager = request->manager;
     bool by_limit = *error == HM_OVER_COMMIT || *error == HM_OVER_RESERVE;
     request->refusal = by_limit ? *error : OS_OK;
+    /* Every second time at most, so that there is a wait in between. */
+    request->trimmed = !request->trimmed && *error == HM_OVER_COMMIT;
+    if (request->trimmed && heaps_trim(&manager->heaps) != 0) {
+        return true;
+    }
     if (by_limit) {
         pressure_refused(manager->pressure); /* a collection gives back pages and segments */
     }

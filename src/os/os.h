@@ -38,8 +38,7 @@ typedef uint32_t os_error;
 #define OS_MEM_RESET_UNDO 0x01000000u
 #define OS_PAGE_NOACCESS 0x01u
 #define OS_PAGE_READWRITE 0x04u
-#define OS_HEAP_EXECUTABLE 0x00040000u   /* HEAP_CREATE_ENABLE_EXECUTE */
-#define OS_HEAP_NO_SERIALIZE 0x00000001u /* HEAP_NO_SERIALIZE */
+#define OS_PAGE_EXECUTE_READWRITE 0x40u
 
 /* One answer of virtual_query; laid out as MEMORY_BASIC_INFORMATION. */
 struct os_memory_info {
@@ -76,13 +75,6 @@ struct os {
     bool (*table_commit)(const struct os *os, void *address, size_t size);
     void (*table_release)(const struct os *os, void *address);
 
-    /* A private heap: HeapCreate, HeapAlloc, HeapFree, HeapDestroy. `flags` are OS_HEAP_*. Blocks
-     * are aligned to 16 bytes on 64-bit, 8 bytes on 32-bit systems. NULL means no memory. */
-    void *(*heap_create)(const struct os *os, uint32_t flags);
-    void (*heap_destroy)(const struct os *os, void *heap);
-    void *(*heap_alloc)(const struct os *os, void *heap, size_t size);
-    void (*heap_free)(const struct os *os, void *heap, void *block);
-
     /* GlobalMemoryStatusEx: percent of physical memory in use, bytes of it that are free. */
     os_error (*memory_load)(const struct os *os, uint32_t *load_percent, uint64_t *available);
 
@@ -104,6 +96,9 @@ unsigned os_thread_number(void);
 
 /* Whether the process is ending, and all threads but this one are gone. */
 bool os_process_is_ending(void);
+
+/* A number that nobody outside of this process can know, and is the same until it ends. */
+uint64_t os_secret(void);
 
 /* The system this program runs on. */
 const struct os *os_system(void);

@@ -15,6 +15,7 @@
 #define HOSTMEM_OS_LOCK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct os_lock {
@@ -37,6 +38,14 @@ static inline void os_lock_acquire(struct os_lock *lock)
                                                  memory_order_relaxed)) {
         os_lock_wait(lock);
     }
+}
+
+/* Whether the lock was free, and is the caller's now. */
+static inline bool os_lock_try(struct os_lock *lock)
+{
+    uint32_t word = 0;
+    return atomic_compare_exchange_strong_explicit(&lock->word, &word, 1, memory_order_acquire,
+                                                   memory_order_relaxed);
 }
 
 static inline void os_lock_release(struct os_lock *lock)

@@ -17,8 +17,7 @@ _Static_assert(OS_MEM_FREE == MEM_FREE && OS_MEM_MAPPED == MEM_MAPPED, "MEM_*");
 _Static_assert(OS_MEM_RESET == MEM_RESET, "MEM_*");
 _Static_assert(OS_MEM_RESET_UNDO == MEM_RESET_UNDO && OS_MEM_TOP_DOWN == MEM_TOP_DOWN, "MEM_*");
 _Static_assert(OS_PAGE_NOACCESS == PAGE_NOACCESS && OS_PAGE_READWRITE == PAGE_READWRITE, "PAGE_*");
-_Static_assert(OS_HEAP_EXECUTABLE == HEAP_CREATE_ENABLE_EXECUTE, "HEAP_*");
-_Static_assert(OS_HEAP_NO_SERIALIZE == HEAP_NO_SERIALIZE, "HEAP_*");
+_Static_assert(OS_PAGE_EXECUTE_READWRITE == PAGE_EXECUTE_READWRITE, "PAGE_*");
 _Static_assert(OS_NOT_ENOUGH_MEMORY == ERROR_NOT_ENOUGH_MEMORY, "ERROR_*");
 _Static_assert(OS_INVALID_PARAMETER == ERROR_INVALID_PARAMETER, "ERROR_*");
 _Static_assert(OS_INVALID_ADDRESS == ERROR_INVALID_ADDRESS, "ERROR_*");
@@ -89,30 +88,6 @@ static void win32_table_release(const struct os *os, void *address)
 {
     (void)os;
     VirtualFree(address, 0, MEM_RELEASE);
-}
-
-static void *win32_heap_create(const struct os *os, uint32_t flags)
-{
-    (void)os;
-    return HeapCreate(flags, 0, 0);
-}
-
-static void win32_heap_destroy(const struct os *os, void *heap)
-{
-    (void)os;
-    HeapDestroy(heap);
-}
-
-static void *win32_heap_alloc(const struct os *os, void *heap, size_t size)
-{
-    (void)os;
-    return HeapAlloc(heap, 0, size);
-}
-
-static void win32_heap_free(const struct os *os, void *heap, void *block)
-{
-    (void)os;
-    HeapFree(heap, 0, block);
 }
 
 static os_error win32_memory_load(const struct os *os, uint32_t *load_percent, uint64_t *available)
@@ -190,6 +165,29 @@ unsigned os_thread_number(void)
     return GetCurrentThreadId() / 4; /* they are multiples of it */
 }
 
+/* SystemFunction036, RtlGenRandom by its other name. */
+BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
+
+uint64_t os_secret(void)
+{
+    static _Atomic uint64_t secret;
+    uint64_t known = atomic_load_explicit(&secret, memory_order_relaxed);
+    if (known == 0) {
+        uint64_t made = 0;
+        DWORD last_error = GetLastError();
+        if (!SystemFunction036(&made, sizeof(made))) {
+            LARGE_INTEGER counter;
+            QueryPerformanceCounter(&counter);
+            made =
+                (uint64_t)counter.QuadPart * UINT64_C(0x9e3779b97f4a7c15) ^ GetCurrentProcessId();
+        }
+        SetLastError(last_error);
+        made |= 1;
+        known = atomic_compare_exchange_strong(&secret, &known, made) ? made : known;
+    }
+    return known;
+}
+
 const struct os *os_system(void)
 {
     static struct os system = {
@@ -200,10 +198,6 @@ const struct os *os_system(void)
         .table_reserve = win32_table_reserve,
         .table_commit = win32_table_commit,
         .table_release = win32_table_release,
-        .heap_create = win32_heap_create,
-        .heap_destroy = win32_heap_destroy,
-        .heap_alloc = win32_heap_alloc,
-        .heap_free = win32_heap_free,
         .memory_load = win32_memory_load,
         .job_memory = win32_job_memory,
     };

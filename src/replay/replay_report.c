@@ -63,7 +63,8 @@ void replay_report_text(const struct replay *replay, FILE *out)
     if (replay->has_statistics) {
         write_usage("committed", statistics->CommitCurrentBytes, statistics->CommitPeakBytes, out);
         write_usage("reserved", statistics->ReserveCurrentBytes, statistics->ReservePeakBytes, out);
-        write_usage("heap", statistics->HeapCurrentBytes, statistics->HeapPeakBytes, out);
+        write_usage("heap", statistics->HeapCommitCurrentBytes, statistics->HeapCommitPeakBytes,
+                    out);
     }
     fprintf(out, "  %-35s%20" PRIu64 "\n", "committed by the system's count",
             replay->os_commit_bytes);
@@ -99,11 +100,11 @@ void replay_report_json(const struct replay *replay, FILE *out)
                 ",\n  \"commit\": {\"currentBytes\": %" PRIu64 ", \"peakBytes\": %" PRIu64
                 "},\n  \"reserve\": {\"currentBytes\": %" PRIu64 ", \"peakBytes\": %" PRIu64
                 "},\n  \"heap\": {\"currentBytes\": %" PRIu64 ", \"peakBytes\": %" PRIu64
-                ", \"currentBlocks\": %" PRIu64 "}",
+                ", \"currentBlocks\": %" PRIu64 ", \"blockBytes\": %" PRIu64 "}",
                 statistics->CommitCurrentBytes, statistics->CommitPeakBytes,
                 statistics->ReserveCurrentBytes, statistics->ReservePeakBytes,
-                statistics->HeapCurrentBytes, statistics->HeapPeakBytes,
-                statistics->HeapCurrentBlocks);
+                statistics->HeapCommitCurrentBytes, statistics->HeapCommitPeakBytes,
+                statistics->HeapCurrentBlocks, statistics->HeapCurrentBytes);
     }
     fprintf(out, ",\n  \"commitOsBytes\": %" PRIu64 "\n}\n", replay->os_commit_bytes);
 }

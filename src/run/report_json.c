@@ -162,9 +162,10 @@ static void write_members(const struct report *report, struct text_writer *write
     WRITE_OBJECT(writer, "regions", {"current", statistics->RegionsCurrent},
                  {"peak", statistics->RegionsPeak},
                  {"writeWatch", report->figures.write_watch_regions});
-    WRITE_OBJECT(writer, "heap", {"currentBytes", statistics->HeapCurrentBytes},
-                 {"peakBytes", statistics->HeapPeakBytes},
-                 {"currentBlocks", statistics->HeapCurrentBlocks});
+    WRITE_OBJECT(writer, "heap", {"currentBytes", statistics->HeapCommitCurrentBytes},
+                 {"peakBytes", statistics->HeapCommitPeakBytes},
+                 {"currentBlocks", statistics->HeapCurrentBlocks},
+                 {"blockBytes", statistics->HeapCurrentBytes});
     WRITE_OBJECT(writer, "foreign", {"virtualFree", statistics->ForeignVirtualFree},
                  {"free", statistics->ForeignFree});
     WRITE_OBJECT(writer, "views", {"current", statistics->ViewsCurrent},

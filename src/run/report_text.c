@@ -40,7 +40,8 @@ static void write_memory(struct text_writer *writer, const struct report *report
     text_write(writer, "           now          peak\n");
     write_usage(writer, "committed", report->figures.commit_bytes, statistics->CommitPeakBytes);
     write_usage(writer, "reserved", statistics->ReserveCurrentBytes, statistics->ReservePeakBytes);
-    write_usage(writer, "heap", statistics->HeapCurrentBytes, statistics->HeapPeakBytes);
+    write_usage(writer, "heap", statistics->HeapCommitCurrentBytes,
+                statistics->HeapCommitPeakBytes);
     if (statistics->ForeignCommitPeakBytes) {
         write_usage(writer, "sections", statistics->ForeignCommitCurrentBytes,
                     statistics->ForeignCommitPeakBytes);

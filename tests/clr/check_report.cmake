@@ -77,7 +77,8 @@ if(NOT NO_HEAP)
 endif()
 foreach(pair IN ITEMS "commit.currentBytes commit.peakBytes" "commit.peakBytes reserve.peakBytes"
     "reserve.currentBytes reserve.peakBytes" "regions.current regions.peak"
-    "heap.currentBytes heap.peakBytes")
+    "heap.currentBytes heap.peakBytes"
+    "heap.blockBytes heap.currentBytes")
     string(REPLACE " " ";" pair ${pair})
     list(GET pair 0 less)
     list(GET pair 1 more)

@@ -3,7 +3,7 @@
  * A runtime that runs out of memory again and again, with the accounting compared each time: the host
  * lets managed code fill a budget of 64 MiB until it gets an OutOfMemoryException and drops it all,
  * 100 times. After each of them the manager's committed bytes are what the system finds committed
- * in its regions, what is charged is pages and heap blocks together, and nothing is over the limit.
+ * in its regions, what is charged is these and the heap's together, and nothing is over the limit.
  *
  * test_oom_cycles <framework folder> <oom.exe>
  */
@@ -21,19 +21,18 @@
  * numbers taken one after the other differ for a moment. A drift stays. */
 static void expect_agreement(IHostMemoryManager *manager, IHostMemoryStatistics *statistics)
 {
-    UINT64 by_table = 0, by_system = 1, charged = 0, pages_and_blocks = 1;
-    for (int look = 0; look < LOOKS && (by_table != by_system || charged != pages_and_blocks);
-         look++) {
+    UINT64 by_table = 0, by_system = 1, charged = 0, all_pages = 1;
+    for (int look = 0; look < LOOKS && (by_table != by_system || charged != all_pages); look++) {
         if (look > 0) {
             Sleep(5);
         }
         EXPECT_HR(IHostMemoryStatistics_MeasureCommit(statistics, &by_table, &by_system), S_OK);
         HOSTMEM_STATISTICS now = statistics_of(manager);
         charged = now.ChargedCurrentBytes;
-        pages_and_blocks = now.CommitCurrentBytes + now.HeapCurrentBytes;
+        all_pages = now.CommitCurrentBytes + now.HeapCommitCurrentBytes;
     }
     assert_int_equal(by_table, by_system);
-    assert_int_equal(charged, pages_and_blocks);
+    assert_int_equal(charged, all_pages);
     assert_true(statistics_of(manager).ChargedPeakBytes <= LIMIT);
 }
 

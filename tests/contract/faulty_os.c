@@ -99,33 +99,6 @@ static void faulty_table_release(const struct os *os, void *address)
     faulty.table_reservations--;
 }
 
-static void *faulty_heap_create(const struct os *os, uint32_t flags)
-{
-    (void)os;
-    void *heap = fails(true) ? NULL : faulty.real->heap_create(faulty.real, flags);
-    faulty.heaps += heap != NULL;
-    return heap;
-}
-
-static void faulty_heap_destroy(const struct os *os, void *heap)
-{
-    (void)os;
-    faulty.real->heap_destroy(faulty.real, heap);
-    faulty.heaps--;
-}
-
-static void *faulty_heap_alloc(const struct os *os, void *heap, size_t size)
-{
-    (void)os;
-    return fails(true) ? NULL : faulty.real->heap_alloc(faulty.real, heap, size);
-}
-
-static void faulty_heap_free(const struct os *os, void *heap, void *block)
-{
-    (void)os;
-    faulty.real->heap_free(faulty.real, heap, block);
-}
-
 void arm(unsigned call, os_error error)
 {
     faulty.calls = 0;
@@ -148,9 +121,5 @@ int create_faulty_os(void **state)
     faulty.os.table_reserve = faulty_table_reserve;
     faulty.os.table_commit = faulty_table_commit;
     faulty.os.table_release = faulty_table_release;
-    faulty.os.heap_create = faulty_heap_create;
-    faulty.os.heap_destroy = faulty_heap_destroy;
-    faulty.os.heap_alloc = faulty_heap_alloc;
-    faulty.os.heap_free = faulty_heap_free;
     return 0;
 }

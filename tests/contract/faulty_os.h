@@ -23,7 +23,6 @@ struct faulty_os {
     uintptr_t last_reservation;
     int reservations;       /* of the runtime, not released yet */
     int table_reservations; /* likewise for the tables */
-    int heaps;              /* not destroyed yet */
 };
 
 /* There is one: a fault is armed for the whole program. */
@@ -33,7 +32,7 @@ extern struct faulty_os faulty;
 int create_faulty_os(void **state);
 
 /* From now on the `call`-th call of the OS fails, none for 0: with `error` when it is one of the
- * runtime's, with ERROR_COMMITMENT_LIMIT in LastError when it is one for the tables or a heap. */
+ * runtime's, of its heaps too, with ERROR_COMMITMENT_LIMIT in LastError when it is one for the tables. */
 void arm(unsigned call, os_error error);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a user sees who uses memory wrongly. In every build: memory that is freed twice or by the
- * wrong heap is refused, counted and left alone, and an object that is used after its last Release
- * ends the process there. In debug builds also: a byte written outside of a heap block, or into one
- * that was freed, is E_FAIL from the call that finds it and a line for the debugger.
+ * wrong heap is refused, counted and left alone; a header in front of a block that was written over is
+ * E_FAIL from the call that finds it and a line for the debugger; and an object that is used after its
+ * last Release ends the process there. In debug builds the same for a byte written behind a block, or
+ * into one that was freed.
  */
 #include "contract/child.h"
 #include "contract/contract.h"
@@ -151,24 +152,7 @@ static void objects_that_are_used_after_their_release_are_an_access_violation(vo
     assert_int_equal(run_child("released_manager", 20), STATUS_ACCESS_VIOLATION);
 }
 
-#ifndef NDEBUG
-
-/* A method of a heap, called for what is no heap. */
-static int call_for_another_object(void)
-{
-    IHostMemoryManager *manager = create_manager();
-    IHostMalloc *heap = create_heap(manager);
-    heap->lpVtbl->Free((IHostMalloc *)manager, NULL);
-    return CAME_BACK;
-}
-
-static void a_method_called_for_another_object_is_an_assertion(void **state)
-{
-    (void)state;
-    assert_int_equal(run_child("another_object", 20), 3); /* abort's exit code */
-}
-
-/* ---- debug builds: what the debugger is told ---- */
+/* ---- every build: what the debugger is told ---- */
 
 static char told[256];
 
@@ -225,7 +209,7 @@ static int destroy_scene(void **state)
 
 #define scene_test(name) cmocka_unit_test_setup_teardown(name, create_scene, destroy_scene)
 
-/* ---- debug builds: overrun and underrun ---- */
+/* ---- every build: headers ---- */
 
 /* E_FAIL from the call that finds the damage; from then on nothing goes any more. */
 static void expect_free_fails(struct scene *scene, void *block)
@@ -233,6 +217,67 @@ static void expect_free_fails(struct scene *scene, void *block)
     EXPECT_CALL(IHostMalloc_Free(scene->heap, block), E_FAIL, ERROR_INTERNAL_ERROR);
     expect_unavailable(scene->manager, scene->heap);
 }
+
+static void a_byte_written_in_front_of_a_block_is_found_when_it_is_freed(void **state)
+{
+    struct scene *scene = *state;
+    char *block = allocate(scene->heap, 100);
+    block[-1] ^= 1;
+    expect_free_fails(scene, block);
+    EXPECT_TOLD("hostmem: the block at %p was written in front of its beginning\n", block);
+}
+
+/* As by a block in front of it that was written far beyond its end. */
+static void a_header_that_was_overwritten_is_not_believed(void **state)
+{
+    struct scene *scene = *state;
+    allocate(scene->heap, 100); /* in front of it */
+    char *block = allocate(scene->heap, 100);
+    memset(block - 4 * sizeof(void *), 0xff, 4 * sizeof(void *) + 100);
+    expect_free_fails(scene, block);
+    EXPECT_TOLD("hostmem: the block at %p was written in front of its beginning\n", block);
+}
+
+/* A header of the size that a release build has, or a part of one, or the front of a debug build's. */
+static void four_bytes_over_a_header_are_e_fail_and_no_figure_changes(void **state)
+{
+    struct scene *scene = *state;
+    (void)state;
+    for (SIZE_T at = 1; at <= 2 * sizeof(void *) / 4; at++) {
+        HRESULT hr;
+        char *block = allocate(scene->heap, 100);
+        HOSTMEM_STATISTICS before = statistics_of(scene->manager);
+        memset(block - 4 * at, 0x41, 4);
+        expect_free_fails(scene, block);
+        HOSTMEM_STATISTICS after = statistics_of(scene->manager);
+        assert_int_equal(after.HeapCurrentBytes, before.HeapCurrentBytes);
+        assert_int_equal(after.HeapCurrentBlocks, before.HeapCurrentBlocks);
+        assert_int_equal(after.ChargedCurrentBytes, before.ChargedCurrentBytes);
+        EXPECT_TOLD("hostmem: the block at %p was written in front of its beginning\n", block);
+        destroy_scene(state);
+        hr = create_scene(state);
+        assert_int_equal(hr, 0);
+    }
+}
+
+#ifndef NDEBUG
+
+/* A method of a heap, called for what is no heap. */
+static int call_for_another_object(void)
+{
+    IHostMemoryManager *manager = create_manager();
+    IHostMalloc *heap = create_heap(manager);
+    heap->lpVtbl->Free((IHostMalloc *)manager, NULL);
+    return CAME_BACK;
+}
+
+static void a_method_called_for_another_object_is_an_assertion(void **state)
+{
+    (void)state;
+    assert_int_equal(run_child("another_object", 20), 3); /* abort's exit code */
+}
+
+/* ---- debug builds: overrun ---- */
 
 static void blocks_that_are_used_to_the_last_byte_are_fine(void **state)
 {
@@ -258,25 +303,6 @@ static void a_byte_written_behind_a_block_is_found_when_it_is_freed(void **state
     assert_int_equal(block[99], 7);
     assert_int_equal(statistics_of(scene->manager).HeapCurrentBytes, before.HeapCurrentBytes);
     assert_int_equal(statistics_of(scene->manager).ForeignFree, 0);
-}
-
-static void a_byte_written_in_front_of_a_block_is_found_when_it_is_freed(void **state)
-{
-    struct scene *scene = *state;
-    char *block = allocate(scene->heap, 100);
-    block[-1] ^= 1;
-    expect_free_fails(scene, block);
-    EXPECT_TOLD("hostmem: the block at %p was written in front of its beginning\n", block);
-}
-
-/* As by a block in front of it that was written far beyond its end. */
-static void a_header_that_was_overwritten_is_not_believed(void **state)
-{
-    struct scene *scene = *state;
-    char *block = allocate(scene->heap, 100);
-    memset(block - 4 * sizeof(void *), 0xff, 4 * sizeof(void *) + 100);
-    expect_free_fails(scene, block);
-    EXPECT_TOLD("hostmem: the block at %p was written in front of its beginning\n", block);
 }
 
 static void damage_names_the_place_that_allocated_the_block(void **state)
@@ -376,12 +402,13 @@ int main(int argc, char **argv)
         manager_test(a_region_that_is_used_after_its_release_is_nobody_s),
         cmocka_unit_test(a_region_that_was_freed_behind_the_manager_s_back_is_forgotten),
         cmocka_unit_test(objects_that_are_used_after_their_release_are_an_access_violation),
+        scene_test(a_byte_written_in_front_of_a_block_is_found_when_it_is_freed),
+        scene_test(a_header_that_was_overwritten_is_not_believed),
+        scene_test(four_bytes_over_a_header_are_e_fail_and_no_figure_changes),
 #ifndef NDEBUG
         cmocka_unit_test(a_method_called_for_another_object_is_an_assertion),
         scene_test(blocks_that_are_used_to_the_last_byte_are_fine),
         scene_test(a_byte_written_behind_a_block_is_found_when_it_is_freed),
-        scene_test(a_byte_written_in_front_of_a_block_is_found_when_it_is_freed),
-        scene_test(a_header_that_was_overwritten_is_not_believed),
         scene_test(damage_names_the_place_that_allocated_the_block),
         scene_test(damage_is_found_when_the_size_is_asked_for),
         scene_test(damage_is_found_at_the_latest_when_the_heap_goes),

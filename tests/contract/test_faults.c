@@ -72,7 +72,6 @@ static void destroy_scene(struct scene *scene)
     assert_int_equal(IHostMemoryManager_Release(scene->manager), 0);
     assert_int_equal(faulty.reservations, 0);
     assert_int_equal(faulty.table_reservations, 0);
-    assert_int_equal(faulty.heaps, 0);
 }
 
 /* Table, figures and OS agree. */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The three tables of the core against naive models: a page set against an array of bools, a block
- * map against a list, a slot map against an array of ids. The first byte chooses one.
+ * Two tables of the core against naive models: a page set against an array of bools, a slot map
+ * against an array of ids. The first byte chooses one.
  */
 #include "input.h"
 
-#include "core/heap/block_map.h"
 #include "core/pages/page_set.h"
 #include "core/pages/slot_map.h"
 #include "support/fake_os.h"
@@ -84,73 +83,6 @@ static void fuzz_page_set(void)
     page_set_dispose(&set, count, &pool);
     REQUIRE(pool.promised == 0);
     page_pool_destroy(&pool);
-}
-
-/* ---- block map ---- */
-
-#define MAX_BLOCKS 32
-
-static struct block_map map;
-static uintptr_t blocks[MAX_BLOCKS];
-static size_t block_count;
-
-static uintptr_t some_address(void)
-{
-    uintptr_t block = block_count > 0 ? blocks[input_below(block_count)] : 0;
-    switch (input_below(4)) {
-    case 0:
-        return input_below(SIZE_MAX);
-    case 1:
-        return block + input_below(BLOCK_ALIGNMENT * 4);
-    case 2:
-        return (uintptr_t)input_below(256) << 20 | input_below(65536) * BLOCK_ALIGNMENT;
-    default:
-        return block;
-    }
-}
-
-static size_t find_block(uintptr_t address)
-{
-    size_t i = 0;
-    while (i < block_count && blocks[i] != address) {
-        i++;
-    }
-    return i;
-}
-
-static void compare_blocks(void)
-{
-    size_t met = 0;
-    uintptr_t at = 0;
-    while ((at = block_map_next(&map, at)) != 0) {
-        REQUIRE(find_block(at) < block_count);
-        met++;
-        at += BLOCK_ALIGNMENT;
-    }
-    REQUIRE(met == block_count);
-}
-
-static void fuzz_block_map(void)
-{
-    block_map_init(&map, &memory);
-    block_count = 0;
-    while (input_left > 0) {
-        uintptr_t address = some_address();
-        size_t at = find_block(address);
-        REQUIRE(block_map_contains(&map, address) == (at < block_count));
-        fail_sometimes();
-        if (input_below(2) == 0) {
-            REQUIRE(block_map_remove(&map, address) == (at < block_count));
-            if (at < block_count) {
-                blocks[at] = blocks[--block_count];
-            }
-        } else if (at == block_count && block_count < MAX_BLOCKS && address != 0 &&
-                   address % BLOCK_ALIGNMENT == 0 && block_map_add(&map, address)) {
-            blocks[block_count++] = address;
-        }
-        compare_blocks();
-    }
-    block_map_destroy(&map);
 }
 
 /* ---- slot map ---- */
@@ -234,12 +166,12 @@ static void fuzz_slot_map(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const targets[])(void) = {fuzz_page_set, fuzz_block_map, fuzz_slot_map};
+    static void (*const targets[])(void) = {fuzz_page_set, fuzz_slot_map};
     input_bytes = data;
     input_left = size;
     fake_os_init(&fake, SLOT, 8 * GIB - 1);
     memory = (struct table_memory){.os = &fake.os};
-    targets[input_below(3)]();
+    targets[input_below(2)]();
     REQUIRE(usage_current(&memory.committed) == 0);
     REQUIRE(fake_os_destroy(&fake) == 0);
     return 0;

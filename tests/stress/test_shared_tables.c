@@ -33,12 +33,13 @@ static void count_blocks(void *number)
     for (; !atomic_load(&stress_stop); done++) {
         const char *file = files[random_below(&random, FILES)];
         uint64_t line = random_below(&random, LINES);
-        struct alloc_site *site = site_table_get(&sites, file, line);
+        struct alloc_site *site = site_table_at(&sites, site_table_get(&sites, file, line));
         REQUIRE(site != NULL && site->line == line && strcmp(site->file, file) == 0);
-        usage_add(&site->blocks, 1);
+        atomic_fetch_add_explicit(&site->blocks, 1, memory_order_relaxed);
         if (done % 1024 == 0) {
-            size_t met = 0;
-            for (const struct alloc_site *at = NULL; (at = site_table_next(&sites, at)) != NULL;) {
+            uint32_t met = 0;
+            const struct alloc_site *at;
+            while ((at = site_table_at(&sites, met + 1)) != NULL) {
                 REQUIRE(at->line < LINES);
                 met++;
             }
@@ -50,11 +51,12 @@ static void count_blocks(void *number)
 
 static void test_sites(void)
 {
-    size_t blocks = 0, met = 0;
+    size_t blocks = 0;
+    uint32_t met = 0;
     site_table_init(&sites, &table_memory);
     stress_run("sites", THREADS, count_blocks);
-    for (struct alloc_site *at = NULL; (at = site_table_next(&sites, at)) != NULL; met++) {
-        blocks += usage_current(&at->blocks);
+    while (site_table_at(&sites, met + 1) != NULL) {
+        blocks += site_table_at(&sites, ++met)->blocks;
     }
     REQUIRE(blocks == atomic_load(&stress_rounds)); /* no site was made twice, none was lost */
     REQUIRE(met <= FILES * LINES);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Four threads on one virtual memory of the real system, on one region table over addresses that
- * nobody has, and on one block map. What a thread owns it knows exactly, and everything it is told
+ * Four threads on one virtual memory of the real system, and on one region table over addresses that
+ * nobody has. What a thread owns it knows exactly, and everything it is told
  * about that must be true at every moment; in the end everything has been given back.
  *
  *     test_threads [seconds]      for all tests together, 6 if not given; HOSTMEM_SEED sets the seed
@@ -9,7 +9,6 @@
 #include "support/sizes.h"
 #include "support/stress.h"
 
-#include "core/heap/block_map.h"
 #include "core/pages/virtual_memory.h"
 
 #include <string.h>
@@ -349,83 +348,11 @@ static void test_jumping_id(void)
     region_table_destroy(&table);
 }
 
-/* ---- one block map ---- */
-
-#define BLOCKS 4096 /* per thread; the threads' blocks alternate within each line of the map */
-
-static struct block_map map;
-static _Atomic uintptr_t contested; /* one live block that all threads try to remove */
-static _Atomic size_t added;
-static _Atomic size_t removed;
-
-static uintptr_t block_address(size_t thread, size_t block)
-{
-    /* Over many leaves, so that threads meet when they install them. */
-    return ((uintptr_t)(block / 64) << 20) + (block % 64 * THREADS + thread) * BLOCK_ALIGNMENT +
-           SLOT;
-}
-
-static void add_and_remove(void *number)
-{
-    struct random random = stress_random(number);
-    size_t thread = *(size_t *)number, done = 0;
-    bool *live = calloc(BLOCKS, sizeof(*live));
-    REQUIRE(live != NULL);
-    for (; !atomic_load(&stress_stop); done++) {
-        size_t block = random_below(&random, BLOCKS);
-        uintptr_t address = block_address(thread, block);
-        REQUIRE(block_map_contains(&map, address) == live[block]);
-        REQUIRE(!block_map_contains(&map, address + 1));
-        if (live[block]) {
-            REQUIRE(block_map_remove(&map, address));
-            REQUIRE(!block_map_remove(&map, address));
-        } else {
-            REQUIRE(block_map_add(&map, address));
-        }
-        live[block] = !live[block];
-
-        address = atomic_load(&contested);
-        if (address != 0 && block_map_remove(&map, address)) {
-            atomic_fetch_add(&removed, 1);
-            atomic_store(&contested, 0);
-        } else if (thread == 0 && address == 0) {
-            address = SLOT / 2 + random_below(&random, 64) * BLOCK_ALIGNMENT;
-            /* Named first, so that a thread which read the same name long ago may remove it too. */
-            atomic_store(&contested, address);
-            REQUIRE(block_map_add(&map, address));
-            atomic_fetch_add(&added, 1);
-        }
-    }
-    for (size_t block = 0; block < BLOCKS; block++) {
-        REQUIRE(block_map_remove(&map, block_address(thread, block)) == live[block]);
-    }
-    free(live);
-    atomic_fetch_add(&stress_rounds, done);
-}
-
-static void test_block_map(void)
-{
-    table_memory = (struct table_memory){.os = os_system()};
-    block_map_init(&map, &table_memory);
-    stress_run("block map", THREADS, add_and_remove);
-    uintptr_t left = atomic_load(&contested);
-    REQUIRE(block_map_next(&map, 0) == left);
-    if (left != 0) {
-        REQUIRE(block_map_remove(&map, left));
-        atomic_fetch_add(&removed, 1);
-    }
-    REQUIRE(atomic_load(&added) == atomic_load(&removed));
-    REQUIRE(block_map_next(&map, 0) == 0);
-    block_map_destroy(&map);
-    REQUIRE(usage_current(&table_memory.committed) == 0);
-}
-
 int main(int argc, char **argv)
 {
-    stress_start("test_threads", argc, argv, 4);
+    stress_start("test_threads", argc, argv, 3);
     test_virtual_memory();
     test_region_table();
     test_jumping_id();
-    test_block_map();
     return 0;
 }

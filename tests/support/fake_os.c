@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * See fake_os.h. Here is what surrounds the address space: the recording and failing of calls, and
- * the memory for tables and heaps, which is real.
+ * the memory for tables, which is real.
  */
 #include "support/fake_space.h"
 
@@ -254,74 +254,6 @@ static void fake_table_release(const struct os *os, void *address)
     leave(fake, FAKE_TABLE_RELEASE, OS_OK);
 }
 
-/* ---- heaps: malloc, and a count ---- */
-
-struct fake_block {
-    struct fake_block *next;
-    struct fake_block *previous; /* the list's head is a block, too */
-};
-
-static void *fake_heap_create(const struct os *os, uint32_t flags)
-{
-    struct fake_os *fake = fake_of(os);
-    struct fake_block *heap = NULL;
-    if (enter(fake, FAKE_HEAP_CREATE, 0, 0, flags, 0)) {
-        heap = fake_allocate(1, sizeof(*heap));
-        fake->heap_count++;
-    }
-    leave(fake, FAKE_HEAP_CREATE, heap != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY);
-    return heap;
-}
-
-static void *fake_heap_alloc(const struct os *os, void *heap, size_t size)
-{
-    struct fake_os *fake = fake_of(os);
-    struct fake_block *block = NULL, *head = heap;
-    if (enter(fake, FAKE_HEAP_ALLOC, (uintptr_t)heap, size, 0, 0) &&
-        size <= SIZE_MAX / 2 - sizeof(*block) && (block = malloc(sizeof(*block) + size)) != NULL) {
-        *block = (struct fake_block){head->next, head};
-        if (head->next != NULL) {
-            head->next->previous = block;
-        }
-        head->next = block;
-        fake->heap_blocks++;
-    }
-    leave(fake, FAKE_HEAP_ALLOC, block != NULL ? OS_OK : OS_NOT_ENOUGH_MEMORY);
-    return block != NULL ? block + 1 : NULL;
-}
-
-static void unlink_block(struct fake_os *fake, struct fake_block *block)
-{
-    block->previous->next = block->next;
-    if (block->next != NULL) {
-        block->next->previous = block->previous;
-    }
-    free(block);
-    fake->heap_blocks--;
-}
-
-static void fake_heap_free(const struct os *os, void *heap, void *block)
-{
-    struct fake_os *fake = fake_of(os);
-    enter(fake, FAKE_HEAP_FREE, (uintptr_t)block, 0, 0, 0);
-    (void)heap;
-    unlink_block(fake, (struct fake_block *)block - 1);
-    leave(fake, FAKE_HEAP_FREE, OS_OK);
-}
-
-static void fake_heap_destroy(const struct os *os, void *heap)
-{
-    struct fake_os *fake = fake_of(os);
-    struct fake_block *head = heap;
-    enter(fake, FAKE_HEAP_DESTROY, (uintptr_t)heap, 0, 0, 0);
-    while (head->next != NULL) {
-        unlink_block(fake, head->next);
-    }
-    free(head);
-    fake->heap_count--;
-    leave(fake, FAKE_HEAP_DESTROY, OS_OK);
-}
-
 static os_error fake_memory_load(const struct os *os, uint32_t *load_percent, uint64_t *available)
 {
     struct fake_os *fake = fake_of(os);
@@ -371,10 +303,6 @@ void fake_os_init(struct fake_os *fake, uintptr_t lowest, uintptr_t max_address)
                .table_reserve = fake_table_reserve,
                .table_commit = fake_table_commit,
                .table_release = fake_table_release,
-               .heap_create = fake_heap_create,
-               .heap_destroy = fake_heap_destroy,
-               .heap_alloc = fake_heap_alloc,
-               .heap_free = fake_heap_free,
                .memory_load = fake_memory_load,
                .job_memory = fake_job_memory},
         .lowest = lowest,
@@ -397,7 +325,7 @@ void fake_os_init_default(struct fake_os *fake)
 
 size_t fake_os_destroy(struct fake_os *fake)
 {
-    size_t left = fake->table_count + fake->heap_count + fake->heap_blocks;
+    size_t left = fake->table_count;
     fake_space_clear(fake);
     while (fake->table_count > 0) {
         drop_table(fake, 0);

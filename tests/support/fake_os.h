@@ -8,7 +8,8 @@
  * the PAGE_* of a committed page and 0 for any other. 256 GiB are 64 Mi words, which the C library
  * hands out untouched.
  *
- * The memory for tables is real. Every call is counted and its arguments are kept; the n-th call can
+ * The memory for tables is real, and that of reservations if a test asks for it: then it can be used
+ * as far as it is committed, and lies where the real system wants it. Every call is counted and its arguments are kept; the n-th call can
  * be made to fail, or any call by chance, and a hook can look around, or act as another thread would,
  * before or after one.
  * Single-threaded.
@@ -34,22 +35,18 @@ enum fake_kind {
     FAKE_VIRTUAL_QUERY,
     FAKE_TABLE_RESERVE,
     FAKE_TABLE_COMMIT,
-    FAKE_HEAP_CREATE,
-    FAKE_HEAP_ALLOC,
     FAKE_MEMORY_LOAD,
     FAKE_FALLIBLE_KINDS, /* those below cannot fail */
     FAKE_TABLE_RELEASE = FAKE_FALLIBLE_KINDS,
-    FAKE_HEAP_DESTROY,
-    FAKE_HEAP_FREE,
     FAKE_JOB_MEMORY,
     FAKE_KINDS,
     FAKE_ANY_KIND = FAKE_KINDS
 };
 
 struct fake_record {
-    uintptr_t address; /* of tables and heaps as well */
+    uintptr_t address; /* of tables as well */
     size_t size;
-    uint32_t type; /* or the flags of a heap */
+    uint32_t type;
     uint32_t protect;
     os_error error;
 };
@@ -61,6 +58,8 @@ struct fake_region {
     uint32_t protect;
     bool foreign;
     uint16_t *pages; /* PAGE_* of a committed page, 0 for any other */
+    void *mapping;   /* of a region with memory behind it: what was mapped for it */
+    size_t mapping_size;
 };
 
 struct fake_table {
@@ -80,12 +79,11 @@ struct fake_plan {
 struct fake_os {
     struct os os;                 /* first: what the code under test sees */
     uintptr_t lowest;             /* where reservations without an address may start */
+    bool real_memory;             /* from now on those have memory that can be used */
     struct fake_region **regions; /* ascending */
     size_t region_count;
     struct fake_table *tables;
     size_t table_count;
-    size_t heap_count;
-    size_t heap_blocks; /* alive, of all heaps */
 
     uint32_t load_percent;
     uint64_t available;
@@ -111,7 +109,7 @@ struct fake_os {
 void fake_os_init(struct fake_os *fake, uintptr_t lowest, uintptr_t max_address);
 /* The usual user space: 128 TiB, on 32-bit systems 2 GiB. */
 void fake_os_init_default(struct fake_os *fake);
-/* How many tables, heaps and heap blocks the code under test left behind; frees everything. */
+/* How many tables the code under test left behind; frees everything. */
 size_t fake_os_destroy(struct fake_os *fake);
 
 /* Make the `nth` call from now on (1 is the next) of `kind`, or FAKE_ANY_KIND, fail, once; 0: none. */
@@ -125,6 +123,9 @@ size_t fake_os_calls(const struct fake_os *fake);
 
 /* A committed area that is not the host's: a view, by its type. Counted by no call. */
 uintptr_t fake_os_add_foreign(struct fake_os *fake, uintptr_t address, size_t size);
+
+/* Free the reservation that `address` lies in, as somebody else would. Counted by no call. */
+void fake_os_forget(struct fake_os *fake, uintptr_t address);
 
 /* The oracle. All of these look at every page, and count no call. */
 struct fake_region *fake_os_region(const struct fake_os *fake, uintptr_t address);

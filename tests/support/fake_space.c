@@ -9,6 +9,56 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _WIN32
+#include <windows.h>
+#else
+#include <sys/mman.h>
+#endif
+
+/* ---- real memory, if a test wants it ---- */
+
+static uintptr_t map_real(size_t size, void **mapping, size_t *mapping_size)
+{
+    *mapping_size = size + GRANULARITY;
+#ifdef _WIN32
+    *mapping = VirtualAlloc(NULL, *mapping_size, MEM_RESERVE, PAGE_NOACCESS);
+#else
+    *mapping =
+        mmap(NULL, *mapping_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    *mapping = *mapping == MAP_FAILED ? NULL : *mapping;
+#endif
+    return ((uintptr_t)*mapping + GRANULARITY - 1) & ~(GRANULARITY - 1);
+}
+
+static void unmap_real(struct fake_region *region)
+{
+#ifdef _WIN32
+    VirtualFree(region->mapping, 0, MEM_RELEASE);
+#else
+    munmap(region->mapping, region->mapping_size);
+#endif
+}
+
+/* Pages that come back are zero, as a decommit and a commit make them. */
+static void use_real(struct fake_region *region, uintptr_t begin, uintptr_t end, bool usable)
+{
+    if (region->mapping == NULL) {
+        return;
+    }
+#ifdef _WIN32
+    bool done = usable
+                    ? VirtualAlloc((void *)begin, end - begin, MEM_COMMIT, PAGE_READWRITE) != NULL
+                    : VirtualFree((void *)begin, end - begin, MEM_DECOMMIT);
+#else
+    bool done =
+        (usable || madvise((void *)begin, end - begin, MADV_DONTNEED) == 0) &&
+        mprotect((void *)begin, end - begin, usable ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
+#endif
+    if (!done) {
+        fake_broken("no memory for a region");
+    }
+}
+
 /* ---- the address space ---- */
 
 static uintptr_t end_of(const struct fake_region *region)
@@ -88,6 +138,9 @@ static void erase(struct fake_os *fake, struct fake_region *region)
     fake->region_count--;
     memmove(&fake->regions[at], &fake->regions[at + 1],
             (fake->region_count - at) * sizeof(*fake->regions));
+    if (region->mapping != NULL) {
+        unmap_real(region);
+    }
     free(region->pages);
     free(region);
 }
@@ -113,7 +166,15 @@ static os_error fake_reserve(struct fake_os *fake, uintptr_t address, size_t siz
 {
     uintptr_t base = address & ~(GRANULARITY - 1);
     uintptr_t end = (address + size + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-    if (address == 0) {
+    void *mapping = NULL;
+    size_t mapping_size = 0;
+    if (address == 0 && fake->real_memory) {
+        base = map_real(end, &mapping, &mapping_size);
+        if (mapping == NULL) {
+            return OS_NOT_ENOUGH_MEMORY;
+        }
+        end += base;
+    } else if (address == 0) {
         base = place(fake, end, (type & OS_MEM_TOP_DOWN) != 0);
         if (base == 0) {
             return OS_NOT_ENOUGH_MEMORY;
@@ -123,8 +184,11 @@ static os_error fake_reserve(struct fake_os *fake, uintptr_t address, size_t siz
         return OS_INVALID_ADDRESS;
     }
     struct fake_region *region = insert(fake, base, end - base, type, protect);
+    region->mapping = mapping;
+    region->mapping_size = mapping_size;
     if ((type & OS_MEM_COMMIT) != 0) {
         set_pages(region, base, end, protect);
+        use_real(region, base, end, true);
     }
     *result = base;
     return OS_OK;
@@ -141,6 +205,7 @@ static os_error fake_commit(struct fake_os *fake, uintptr_t address, size_t size
     }
     if ((type & OS_MEM_COMMIT) != 0) {
         set_pages(region, begin, end, protect);
+        use_real(region, begin, end, true);
     } else if (fake_os_committed(fake, begin, end - begin) != end - begin) {
         return OS_INVALID_ADDRESS; /* a reset of pages that are not there */
     }
@@ -193,6 +258,7 @@ os_error fake_space_free(struct fake_os *fake, uintptr_t address, size_t size, u
         return OS_INVALID_PARAMETER; /* STATUS_UNABLE_TO_FREE_VM */
     }
     set_pages(region, begin, end, 0);
+    use_real(region, begin, end, false);
     return OS_OK;
 }
 
@@ -261,6 +327,11 @@ uintptr_t fake_os_add_foreign(struct fake_os *fake, uintptr_t address, size_t si
     }
     fake_os_region(fake, base)->foreign = true;
     return base;
+}
+
+void fake_os_forget(struct fake_os *fake, uintptr_t address)
+{
+    erase(fake, fake_os_region(fake, address));
 }
 
 size_t fake_os_committed(const struct fake_os *fake, uintptr_t base, size_t size)

@@ -168,7 +168,7 @@ static void search_for_code_heap(struct clr *clr)
     SIZE_T size = ON_X64 ? 256 * KIB : 64 * KIB;
     uintptr_t at = ((uintptr_t)GetModuleHandleW(NULL) + GRANULARITY) & ~(uintptr_t)0xffff;
     ee_virtual_alloc(clr, clr->code.base, size, MEM_RESERVE, PAGE_NOACCESS, MAY_FAIL); /* taken */
-    for (int i = 0; i < 1000 && !is_broken(clr); i++) {
+    for (int i = 0; i < 10000 && !is_broken(clr); i++) {
         if (ee_virtual_query(clr, (void *)at, &info, sizeof(info)) != sizeof(info)) {
             break;
         }

@@ -7,6 +7,8 @@
  *   - A thread that was killed while it committed, decommitted or released held the lock of its one
  *     region: from then on every VirtualAlloc and VirtualFree of that region waits for ever. All
  *     other regions, new ones, heaps and the record of views go on, however it is with that region.
+ *   - A thread that was killed while it allocated has one of the heap's shares for ever; all others go on,
+ *     also with the blocks of that share.
  *   - What the call had charged stays charged, and what it had not counted is not counted.
  *   - The locks of the table, the views and the sites are held over no call of the OS but a commit of
  *     the table's own memory; a thread that is killed there stops those who need them next.
@@ -218,7 +220,8 @@ static void a_thread_killed_while_it_commits_stops_its_region_and_no_more(void *
     /* 3 pages that never came. */
     HOSTMEM_STATISTICS after = statistics_of(scene->manager);
     assert_int_equal(after.CommitCurrentBytes, before.CommitCurrentBytes - PAGE);
-    assert_int_equal(after.ChargedCurrentBytes, before.ChargedCurrentBytes - PAGE + 3 * PAGE);
+    assert_int_equal(after.ChargedCurrentBytes - after.HeapCommitCurrentBytes,
+                     before.ChargedCurrentBytes - PAGE + 3 * PAGE);
     assert_int_equal(after.RegionsCurrent, before.RegionsCurrent);
 
     HANDLE waiting = start_victim(commit, scene, false);
@@ -227,6 +230,37 @@ static void a_thread_killed_while_it_commits_stops_its_region_and_no_more(void *
     EXPECT_DONE(change_others, scene);
     kill(waiting);
     EXPECT_DONE(query, scene);
+}
+
+static DWORD WINAPI allocate(void *context)
+{
+    struct scene *scene = context;
+    void *block;
+    InterlockedIncrement(&scene->commits);
+    return IHostMalloc_Alloc(scene->heap, 200 * 1024, eTaskCritical, &block) == S_OK ? 0 : 1;
+}
+
+/* Each has one of the heap's eight shares for ever. */
+static void a_thread_killed_while_it_allocates_stops_nobody(void **state)
+{
+    enum { VICTIMS = 8, BLOCKS = 1000 };
+    static void *blocks[BLOCKS];
+    struct scene *scene = *state;
+    for (int i = 0; i < BLOCKS; i++) {
+        EXPECT_OK(IHostMalloc_Alloc(scene->heap, (SIZE_T)i, eTaskCritical, &blocks[i]));
+    }
+    for (int i = 0; i < VICTIMS; i++) {
+        HANDLE thread = start_victim(allocate, scene, true);
+        assert_int_equal(WaitForSingleObject(inside, PATIENCE_MS), WAIT_OBJECT_0);
+        kill(thread);
+        EXPECT_DONE(change_others, scene);
+        for (int j = i; j < BLOCKS; j += VICTIMS) {
+            EXPECT_OK(IHostMalloc_Free(scene->heap, blocks[j]));
+            EXPECT_HR(IHostMalloc_Free(scene->heap, blocks[j]), HOST_E_INVALIDOPERATION);
+        }
+    }
+    assert_int_equal(statistics_of(scene->manager).HeapCurrentBlocks, 0);
+    assert_int_equal(statistics_of(scene->manager).HeapCurrentBytes, 0);
 }
 
 static void queries_are_answered_after_threads_were_killed_anywhere(void **state)
@@ -262,6 +296,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_thread_killed_while_it_commits_stops_its_region_and_no_more, create_scene,
             destroy_scene),
+        cmocka_unit_test_setup_teardown(a_thread_killed_while_it_allocates_stops_nobody,
+                                        create_scene, destroy_scene),
         cmocka_unit_test_setup_teardown(queries_are_answered_after_threads_were_killed_anywhere,
                                         create_scene, destroy_scene),
     };

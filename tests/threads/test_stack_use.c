@@ -96,8 +96,6 @@ SEAM(os_error, virtual_query,
      (real, address, buffer, length, written))
 SEAM(void *, table_reserve, (const struct os *os, size_t size), (real, size))
 SEAM(bool, table_commit, (const struct os *os, void *address, size_t size), (real, address, size))
-SEAM(void *, heap_create, (const struct os *os, uint32_t flags), (real, flags))
-SEAM(void *, heap_alloc, (const struct os *os, void *heap, size_t size), (real, heap, size))
 SEAM(os_error, memory_load, (const struct os *os, uint32_t *percent, uint64_t *available),
      (real, percent, available))
 SEAM(bool, job_memory, (const struct os *os, uint64_t *limit, uint64_t *used), (real, limit, used))
@@ -112,8 +110,6 @@ SEAM(bool, job_memory, (const struct os *os, uint64_t *limit, uint64_t *used), (
     }
 
 SEAM_VOID(table_release, (const struct os *os, void *address), (real, address))
-SEAM_VOID(heap_destroy, (const struct os *os, void *heap), (real, heap))
-SEAM_VOID(heap_free, (const struct os *os, void *heap, void *block), (real, heap, block))
 
 static void create_painted_os(void)
 {
@@ -126,10 +122,6 @@ static void create_painted_os(void)
     painted.table_reserve = painted_table_reserve;
     painted.table_commit = painted_table_commit;
     painted.table_release = painted_table_release;
-    painted.heap_create = painted_heap_create;
-    painted.heap_destroy = painted_heap_destroy;
-    painted.heap_alloc = painted_heap_alloc;
-    painted.heap_free = painted_heap_free;
     painted.memory_load = painted_memory_load;
     painted.job_memory = painted_job_memory;
 }

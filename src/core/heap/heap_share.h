@@ -1,67 +1,81 @@
 /* SPDX-License-Identifier: MIT
  *
- * A share of the heap's books, so that threads that allocate blocks do not meet on one cache line.
+ * A share of a heap: spans, and the counts of what was done with them.
  *
- * A manager has HEAP_SHARES of them. A thread takes the one that its number points to, or the next
- * that is free; whoever finds none does without, on the books that all threads have in common. A
- * share is never waited for: a thread that was stopped or ended inside keeps nobody else.
+ * A heap has HEAP_SHARES of them. A thread that allocates takes the one that its number points to, or
+ * the next that is free, by one locked instruction. A thread that frees takes the share that the
+ * block's span belongs to; if somebody has it, the block is left on the span's remote list, and the
+ * span on the share's list of pending ones, both without a lock: the owner collects them when it runs
+ * out of blocks. So nobody waits for a thread that was suspended or ended inside a share.
  *
- * A freed block's bytes stay charged as the share's credit, and the next block of the same share is
- * paid with them: no common number changes. What is charged therefore is more than what is in use,
- * by the sum of all credits, and three rules keep that from being noticed:
+ * Only who finds all of them taken waits, for one more that has a lock and stays taken for all others
+ * (heap.c). At process exit, where Windows ends all other threads, that lock is passed over.
  *
- *     never above the peak     credit comes from frees, or is taken below the peak so far; a charge
- *                              that would make a new peak takes all credit back first
- *     never near a limit       within CREDIT_ROOM of it a free gives back, and a charge that would
- *                              be refused takes all credit back and tries again
- *     never in a report        budget_in_use and budget_heap_in_use are without it
+ *     bins      for each class of sizes, the spans that have room, the one used last first
+ *     large     freed large blocks with their memory, for the next of their size
+ *     kept      what may be given back: the commit of empty spans in the bins and of `large`,
+ *               HEAP_KEPT_BYTES at most; beyond it a span is given back when its last block is freed
  *
- * So limits hold to the byte whatever happens. Peaks and refusals are exact as well unless threads
- * free blocks at that very moment: then a peak may come out too high, or a refusal too early, by no
- * more than those threads' credit, CREDIT_MOST each.
+ * A span grows as its class does. The first is HEAP_FIRST_BYTES of address space with one page committed;
+ * each step commits twice what the class has in this share, up to HEAP_STEP_BYTES, and each new span
+ * reserves four times as much, up to HEAP_SPAN_BYTES. Where the limit refuses a step, one page is asked
+ * for. With smaller steps a heap that grows in all sizes at once spends a fifth of its time in the system.
  *
  * Memory order: taking a share acquires what leaving it released, so everything in it is as the last
- * owner left it, and so are the block caches that it guards. The numbers are atomic because reports
- * read them at any time, relaxed because they guard no other memory; only the owner writes them, so
- * he needs no locked instruction but the one that takes the share.
+ * holder left it. The counts are atomic because reports read them at any time, relaxed because they
+ * guard no other memory; only the holder writes them, so that needs no locked instruction.
  */
 #ifndef HOSTMEM_CORE_HEAP_SHARE_H
 #define HOSTMEM_CORE_HEAP_SHARE_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "core/heap/span.h"
 
 #define HEAP_SHARES 8
-#define CREDIT_MOST ((size_t)128 * 1024)
-#define CREDIT_ROOM (HEAP_SHARES * CREDIT_MOST)
+#define HEAP_LARGE_KEPT 8 /* large blocks */
+#if UINTPTR_MAX > UINT32_MAX
+#define HEAP_FIRST_BYTES ((size_t)256 << 10)
+#define HEAP_SPAN_BYTES ((size_t)1 << 20)
+#define HEAP_STEP_BYTES ((size_t)128 << 10)
+#define HEAP_KEPT_BYTES ((size_t)1 << 20)
+#else
+#define HEAP_FIRST_BYTES ((size_t)64 << 10)
+#define HEAP_SPAN_BYTES ((size_t)256 << 10)
+#define HEAP_STEP_BYTES ((size_t)64 << 10)
+#define HEAP_KEPT_BYTES ((size_t)512 << 10)
+#endif
+
+struct heap_bin {
+    struct span *first; /* with room; NULL: none */
+    size_t committed;   /* bytes, of all spans of the class */
+};
 
 struct heap_share {
     _Alignas(64) atomic_bool taken;
-    _Atomic size_t credit; /* bytes charged and not in use */
-    _Atomic size_t blocks; /* allocated less freed here, modulo the word */
+    uint8_t number;
+    /* Written by the holder. */
     _Atomic uint64_t allocs;
     _Atomic uint64_t frees;
+    _Atomic size_t bytes; /* of blocks allocated less those freed here, modulo the word */
+    size_t kept;
+    size_t given_back; /* bytes of commit, so far */
+    struct heap_bin bins[MAX_SIZE_CLASSES];
+    uint32_t large_count;
+    struct span *large[HEAP_LARGE_KEPT]; /* the latest last */
+    /* Written by those who find the share taken. */
+    _Alignas(64) _Atomic uint32_t pending; /* id of a span with blocks on its remote list */
 };
 
-/* Take one share. */
+/* What a share works for. */
+struct heap_owner {
+    struct span_source *source;
+    struct heap *heap;
+    uint32_t protect;
+};
+
 static inline bool heap_share_try(struct heap_share *share)
 {
     return !atomic_load_explicit(&share->taken, memory_order_relaxed) &&
            !atomic_exchange_explicit(&share->taken, true, memory_order_acquire);
-}
-
-/* Take any of `shares` for the thread of this number. NULL: none is free. */
-static inline struct heap_share *heap_share_take(struct heap_share *shares, unsigned thread)
-{
-    for (unsigned i = 0; i < HEAP_SHARES; i++) {
-        struct heap_share *share = &shares[(thread + i) % HEAP_SHARES];
-        if (heap_share_try(share)) {
-            return share;
-        }
-    }
-    return NULL;
 }
 
 static inline void heap_share_leave(struct heap_share *share)
@@ -69,36 +83,43 @@ static inline void heap_share_leave(struct heap_share *share)
     atomic_store_explicit(&share->taken, false, memory_order_release);
 }
 
-static inline size_t heap_share_credit(const struct heap_share *share)
-{
-    return atomic_load_explicit(&share->credit, memory_order_relaxed);
-}
+/* Leave a claimed block to the holder of the share. */
+void heap_share_leave_block(const struct heap_owner *owner, struct heap_share *share,
+                            struct span *span, uint32_t index);
 
-/* ---- for the owner ---- */
+/* ---- for the holder ---- */
 
-static inline void heap_share_set_credit(struct heap_share *share, size_t credit)
-{
-    atomic_store_explicit(&share->credit, credit, memory_order_relaxed);
-}
+/* A block that is about to be somebody's. */
+struct new_block {
+    struct span *span;
+    uint32_t index;
+    bool recycled; /* it has the header of a freed block */
+};
 
-static inline void heap_share_count(struct heap_share *share, _Atomic uint64_t *calls,
-                                    size_t blocks)
+/* A block of `block_bytes` with header and all, at most SMALL_BYTES. OS_OK, or why there is none. */
+os_error heap_share_alloc(const struct heap_owner *owner, struct heap_share *share,
+                          size_t block_bytes, enum budget_level level, struct new_block *block);
+
+/* The same for a large block. */
+os_error heap_share_alloc_large(const struct heap_owner *owner, struct heap_share *share,
+                                size_t block_bytes, enum budget_level level,
+                                struct new_block *block);
+
+/* Take a claimed block back. HM_BROKEN: as span_close. */
+os_error heap_share_free(const struct heap_owner *owner, struct heap_share *share,
+                         struct span *span, uint32_t index);
+os_error heap_share_free_large(const struct heap_owner *owner, struct heap_share *share,
+                               struct span *span);
+
+/* Give back whatever is empty. The bytes in *given. */
+os_error heap_share_trim(const struct heap_owner *owner, struct heap_share *share, size_t *given);
+
+static inline void heap_share_count(_Atomic uint64_t *calls, _Atomic size_t *bytes, size_t more)
 {
     atomic_store_explicit(calls, atomic_load_explicit(calls, memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    atomic_store_explicit(&share->blocks,
-                          atomic_load_explicit(&share->blocks, memory_order_relaxed) + blocks,
+    atomic_store_explicit(bytes, atomic_load_explicit(bytes, memory_order_relaxed) + more,
                           memory_order_relaxed);
-}
-
-static inline void heap_share_count_alloc(struct heap_share *share)
-{
-    heap_share_count(share, &share->allocs, 1);
-}
-
-static inline void heap_share_count_free(struct heap_share *share)
-{
-    heap_share_count(share, &share->frees, (size_t)-1);
 }
 
 #endif

@@ -3,7 +3,7 @@
  * How much the runtime may take, and who is refused first.
  *
  * Two amounts are charged before the OS is asked, and refunded when it refuses or the memory goes:
- * commit (committed pages and heap blocks) and reserve (address space). Each charge is one atomic
+ * commit (pages of regions and of heaps) and reserve (address space). Each charge is one atomic
  * step against one limit, so the sum never exceeds the limit by a byte, whatever the number of
  * threads, and a refused charge has changed nothing.
  *
@@ -29,7 +29,6 @@
 #ifndef HOSTMEM_CORE_BUDGET_H
 #define HOSTMEM_CORE_BUDGET_H
 
-#include "core/heap/heap_share.h"
 #include "core/limits/usage.h"
 #include "core/status.h"
 
@@ -59,8 +58,7 @@ struct budget {
     _Atomic size_t commit_limit;   /* L, which an overdraft leaves behind */
     _Atomic size_t overdraft_peak; /* the most that the flag has let be in use beyond it */
     atomic_bool broken;            /* a refund of more than was charged */
-    struct usage heap;             /* of commit: blocks, and all credit */
-    struct heap_share shares[HEAP_SHARES];
+    struct usage heap;             /* of commit: pages of heaps */
 };
 
 void budget_init(struct budget *budget);
@@ -86,63 +84,12 @@ static inline bool budget_is_broken(const struct budget *budget)
     return atomic_load_explicit(&budget->broken, memory_order_relaxed);
 }
 
-/* ---- blocks of heaps, see heap_share.h ---- */
-
-/* Pay for a block of `bytes` with the credit of `share`, which the caller has. False: by
- * budget_take, outside of the share. */
-bool budget_borrow(struct budget *budget, struct heap_share *share, size_t bytes);
-
-static inline bool budget_pay(struct budget *budget, struct heap_share *share, size_t bytes,
-                              enum budget_level level)
-{
-    size_t credit = heap_share_credit(share), used = usage_current(&budget->commit.used);
-    if (used > atomic_load_explicit(&budget->commit.ceiling[level], memory_order_relaxed) ||
-        used > atomic_load_explicit(&budget->commit_limit, memory_order_relaxed)) {
-        return false; /* the limit was lowered, or this is an overdraft */
-    }
-    if (credit < bytes) {
-        return budget_borrow(budget, share, bytes);
-    }
-    heap_share_set_credit(share, credit - bytes);
-    return true;
-}
-
-/* Take the credit of `share` back, which the caller has. */
-void budget_return_credit(struct budget *budget, struct heap_share *share);
-
-/* Keep the bytes of a freed block as credit of `share`, which the caller has. False: not so near a
- * limit, or so many; budget_heap_subtract and budget_give_back then. */
-static inline bool budget_keep(struct budget *budget, struct heap_share *share, size_t bytes)
-{
-    size_t credit = heap_share_credit(share);
-    size_t used = usage_current(&budget->commit.used);
-    size_t ceiling =
-        atomic_load_explicit(&budget->commit.ceiling[BUDGET_TASK], memory_order_relaxed);
-    if (ceiling < CREDIT_ROOM || used > ceiling - CREDIT_ROOM || bytes > CREDIT_MOST) {
-        return false;
-    }
-    if (credit > CREDIT_MOST - bytes) {
-        budget_return_credit(budget, share);
-        credit = 0;
-    }
-    heap_share_set_credit(share, credit + bytes);
-    return true;
-}
-
-/* Count a block that budget_take was asked for, once it is there, and one whose bytes are given
+/* Count pages of heaps, which budget_take was asked for, once they are there, and before they are given
  * back. */
 void budget_heap_add(struct budget *budget, size_t bytes);
 void budget_heap_subtract(struct budget *budget, size_t bytes);
 
-/* Take all credit back. False: there was none to be had. */
-bool budget_reclaim(struct budget *budget);
-
-/* What blocks have in use now; the most that they had is usage_peak(&budget->heap). */
-size_t budget_heap_in_use(const struct budget *budget);
-
-/* ---- */
-
-/* Bytes of commit in use: pages and blocks. */
+/* Bytes of commit in use. */
 size_t budget_in_use(const struct budget *budget);
 
 /* Bytes of commit in use beyond the limit: an overdraft, or a limit that was lowered. */

@@ -149,9 +149,10 @@ static void range_in_unit(const struct slot_map *map, uint32_t id, uintptr_t uni
     *last = *last < (unit | unit_mask(shift)) ? *last : (unit | unit_mask(shift));
 }
 
-/* Put a node under a word, with all that the word has said until now. */
-static bool install_locked(struct slot_map *map, struct slot_node *parent, uintptr_t unit,
-                           unsigned shift)
+/* Put a node under a word, with all that the word has said until now. Not inlined: set_locked calls
+ * itself, and has three frames at the end. */
+static __attribute__((noinline)) bool install_locked(struct slot_map *map, struct slot_node *parent,
+                                                     uintptr_t unit, unsigned shift)
 {
     _Atomic uint32_t *word = word_at(map, parent, unit, shift);
     uint32_t id = atomic_load_explicit(word, memory_order_relaxed);
