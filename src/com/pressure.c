@@ -109,7 +109,7 @@ static bool is_low(struct watch *watch)
     size_t ceiling = ceiling_of(pressure);
     ULONGLONG now = GetTickCount64();
     watch->over = budget_in_use(pressure->budget) >= part_of(ceiling, watch->over ? 5 : 10);
-    if (atomic_exchange_explicit(&pressure->struck, false, memory_order_relaxed)) {
+    if (atomic_exchange_explicit(&pressure->low_due, false, memory_order_relaxed)) {
         watch->low_until = now + STANDS_MS;
     }
     return watch->over || now < watch->low_until || is_signalled(watch->system_low) ||
@@ -246,7 +246,7 @@ static HRESULT exchange(struct pressure *pressure, ICLRMemoryNotificationCallbac
         pressure->callback = callback;
         pressure->registration++;
         pressure->closed |= close;
-        atomic_store_explicit(&pressure->struck, false, memory_order_relaxed);
+        atomic_store_explicit(&pressure->low_due, false, memory_order_relaxed);
     }
     bool inside = pressure->thread_id == GetCurrentThreadId();
     bool busy = pressure->calling != NULL && !inside && hr == S_OK;
@@ -302,7 +302,7 @@ void pressure_crossed(struct pressure *pressure)
 
 void pressure_refused(struct pressure *pressure)
 {
-    if (!atomic_exchange_explicit(&pressure->struck, true, memory_order_relaxed)) {
+    if (!atomic_exchange_explicit(&pressure->low_due, true, memory_order_relaxed)) {
         SetEvent(pressure->crossed);
     }
 }
@@ -316,7 +316,7 @@ void pressure_notify(struct pressure *pressure, EMemoryAvailable available)
 {
     atomic_store_explicit(&pressure->host, available, memory_order_relaxed);
     if (available == eMemoryAvailableLow) {
-        atomic_store_explicit(&pressure->struck, true, memory_order_relaxed);
+        atomic_store_explicit(&pressure->low_due, true, memory_order_relaxed);
     }
     SetEvent(pressure->changed);
 }

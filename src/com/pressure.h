@@ -43,10 +43,10 @@ struct pressure {
     const struct budget *budget; /* the manager's: gone once `closed` */
     LONG refs;                   /* the manager's and the thread's; Interlocked only */
 
-    _Atomic size_t mark; /* charged bytes that wake the thread; SIZE_MAX: it looks by itself */
-    _Atomic bool struck; /* a refusal, or a Low of the host's: to be told even if it is over */
-    _Atomic bool resend; /* the runtime has started: what it was told before is lost */
-    _Atomic int host;    /* the host's EMemoryAvailable */
+    _Atomic size_t mark;  /* charged bytes that wake the thread; SIZE_MAX: it looks by itself */
+    _Atomic bool low_due; /* a refusal, or a Low of the host's: to be told even if it is over */
+    _Atomic bool resend;  /* the runtime has started: what it was told before is lost */
+    _Atomic int host;     /* the host's EMemoryAvailable */
     _Atomic UINT64 sent[eMemoryAvailableHigh + 1]; /* messages, by EMemoryAvailable */
 
     HANDLE crossed; /* auto reset, for a sleeping thread: the mark, a refusal */

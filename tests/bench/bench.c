@@ -81,6 +81,14 @@ struct bench_result bench_pairs(bench_side *run, void *context, size_t rounds, s
     return bench_summary(times[0], times[1], pairs);
 }
 
+void bench_require(bool condition, const char *what)
+{
+    if (!condition) {
+        fprintf(stderr, "%s failed\n", what);
+        exit(1);
+    }
+}
+
 void bench_open(const char *title, const char *json_file)
 {
     if (json_file != NULL) {

@@ -7,6 +7,7 @@
 #ifndef HOSTMEM_TESTS_BENCH_H
 #define HOSTMEM_TESTS_BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct bench_result {
@@ -40,6 +41,9 @@ void bench_print(const char *row, size_t regions, size_t threads, int limit,
 /* A number of its own: nanoseconds, bytes. */
 void bench_print_value(const char *row, size_t regions, double value, const char *unit);
 void bench_close(void);
+
+/* Ends the program, which cannot measure without `what`. */
+void bench_require(bool condition, const char *what);
 
 double bench_now(void);                            /* ns */
 double bench_median(double *values, size_t count); /* sorts them */

@@ -24,14 +24,6 @@
 #define WORST_CALLS 2000
 #define THREAD_ROUNDS 8
 
-static void require(bool condition, const char *what)
-{
-    if (!condition) {
-        fprintf(stderr, "%s failed\n", what);
-        exit(1);
-    }
-}
-
 /* ---- two sides ---- */
 
 static IHostMemoryManager *manager;
@@ -60,13 +52,13 @@ static bool raw_free(void *address, SIZE_T size, DWORD type)
 static void raw_query(void *address)
 {
     MEMORY_BASIC_INFORMATION info;
-    require(VirtualQuery(address, &info, sizeof(info)) != 0, "VirtualQuery");
+    bench_require(VirtualQuery(address, &info, sizeof(info)) != 0, "VirtualQuery");
 }
 
 static void raw_protect(void *address, DWORD protect)
 {
     DWORD old;
-    require(VirtualProtect(address, PAGE, protect, &old), "VirtualProtect");
+    bench_require(VirtualProtect(address, PAGE, protect, &old), "VirtualProtect");
 }
 
 static void *raw_heap_alloc(SIZE_T size)
@@ -96,16 +88,16 @@ static void managed_query(void *address)
 {
     MEMORY_BASIC_INFORMATION info;
     SIZE_T written;
-    require(IHostMemoryManager_VirtualQuery(manager, address, &info, sizeof(info), &written) ==
-                S_OK,
-            "VirtualQuery");
+    bench_require(
+        IHostMemoryManager_VirtualQuery(manager, address, &info, sizeof(info), &written) == S_OK,
+        "VirtualQuery");
 }
 
 static void managed_protect(void *address, DWORD protect)
 {
     DWORD old;
-    require(IHostMemoryManager_VirtualProtect(manager, address, PAGE, protect, &old) == S_OK,
-            "VirtualProtect");
+    bench_require(IHostMemoryManager_VirtualProtect(manager, address, PAGE, protect, &old) == S_OK,
+                  "VirtualProtect");
 }
 
 static void *managed_heap_alloc(SIZE_T size)
@@ -158,7 +150,7 @@ static void reserve_release(struct worker *worker, const struct side *side, char
     (void)region;
     for (size_t i = 0; i < rounds; i++) {
         void *memory = side->alloc(NULL, SLOT, (DWORD)worker->size);
-        require(memory != NULL && side->free(memory, 0, MEM_RELEASE), "reserve, release");
+        bench_require(memory != NULL && side->free(memory, 0, MEM_RELEASE), "reserve, release");
     }
 }
 
@@ -167,9 +159,9 @@ static void commit_decommit(struct worker *worker, const struct side *side, char
 {
     for (size_t i = 0; i < rounds; i++) {
         char *at = region + (1 + i % 63) * SLOT;
-        require(side->alloc(at, worker->size, MEM_COMMIT) == at &&
-                    side->free(at, worker->size, MEM_DECOMMIT),
-                "commit, decommit");
+        bench_require(side->alloc(at, worker->size, MEM_COMMIT) == at &&
+                          side->free(at, worker->size, MEM_DECOMMIT),
+                      "commit, decommit");
     }
 }
 
@@ -177,7 +169,7 @@ static void commit_again(struct worker *worker, const struct side *side, char *r
                          size_t rounds)
 {
     for (size_t i = 0; i < rounds; i++) {
-        require(side->alloc(region, worker->size, MEM_COMMIT) == region, "commit again");
+        bench_require(side->alloc(region, worker->size, MEM_COMMIT) == region, "commit again");
     }
 }
 
@@ -203,7 +195,7 @@ static void foreign_free(struct worker *worker, const struct side *side, char *r
     (void)worker;
     (void)region;
     for (size_t i = 0; i < rounds; i++) {
-        require(!side->free(foreign + SLOT, 0, MEM_RELEASE), "refusal");
+        bench_require(!side->free(foreign + SLOT, 0, MEM_RELEASE), "refusal");
     }
 }
 
@@ -212,7 +204,7 @@ static void heap_pair(struct worker *worker, const struct side *side, char *regi
     (void)region;
     for (size_t i = 0; i < rounds; i++) {
         void *block = side->heap_alloc(worker->size);
-        require(block != NULL, "heap");
+        bench_require(block != NULL, "heap");
         side->heap_free(block);
     }
 }
@@ -229,7 +221,7 @@ static void heap_churn(struct worker *worker, const struct side *side, char *reg
             side->heap_free(*block);
         }
         *block = side->heap_alloc(16 + (worker->random >> 8) % 1024);
-        require(*block != NULL, "heap");
+        bench_require(*block != NULL, "heap");
     }
 }
 
@@ -305,7 +297,7 @@ static double run_threads(void *context, int side, size_t rounds)
     ResetEvent(begin);
     for (size_t i = 0; i < measurement->threads; i++) {
         threads[i] = CreateThread(NULL, 0, worker_main, &workers[i], 0, NULL);
-        require(threads[i] != NULL, "CreateThread");
+        bench_require(threads[i] != NULL, "CreateThread");
     }
     SetEvent(begin);
     for (size_t i = 0; i < measurement->threads; i++) {
@@ -335,10 +327,10 @@ static void set_limit(UINT64 bytes)
 {
     const HOSTMEM_LIMITS limits = {.Size = sizeof(limits), .CommitLimit = bytes};
     IHostMemoryLimits *setter;
-    require(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryLimits, (void **)&setter) ==
-                    S_OK &&
-                IHostMemoryLimits_SetLimits(setter, &limits) == S_OK,
-            "SetLimits");
+    bench_require(IHostMemoryManager_QueryInterface(manager, &IID_IHostMemoryLimits,
+                                                    (void **)&setter) == S_OK &&
+                      IHostMemoryLimits_SetLimits(setter, &limits) == S_OK,
+                  "SetLimits");
     IHostMemoryLimits_Release(setter);
 }
 
@@ -358,16 +350,17 @@ static void measure(const struct row *row, size_t regions, size_t threads, bool 
 static void set_up(void)
 {
     HMODULE module = GetModuleHandleW(L"kernel32");
-    require(module != NULL && HostMemCreateManager(NULL, &manager) == S_OK, "manager");
-    require(IHostMemoryManager_CreateMalloc(manager, MALLOC_THREADSAFE, &host_heap) == S_OK,
-            "CreateMalloc");
+    bench_require(module != NULL && HostMemCreateManager(NULL, &manager) == S_OK, "manager");
+    bench_require(IHostMemoryManager_CreateMalloc(manager, MALLOC_THREADSAFE, &host_heap) == S_OK,
+                  "CreateMalloc");
     raw_heap = HeapCreate(0, 0, 0);
     begin = CreateEventW(NULL, TRUE, FALSE, NULL);
     foreign = raw_alloc(NULL, 2 * SLOT, MEM_RESERVE);
-    require(raw_heap != NULL && begin != NULL && foreign != NULL, "set up");
+    bench_require(raw_heap != NULL && begin != NULL && foreign != NULL, "set up");
     for (size_t i = 0; i < MAX_THREADS; i++) {
         char *region = managed_alloc(NULL, OWN_BYTES, MEM_RESERVE);
-        require(region != NULL && managed_alloc(region, SLOT, MEM_COMMIT) == region, "a region");
+        bench_require(region != NULL && managed_alloc(region, SLOT, MEM_COMMIT) == region,
+                      "a region");
         workers[i].region = region;
         workers[i].random = (unsigned)i;
     }

@@ -21,14 +21,6 @@
 #define HANDED_OVER 20000
 #define RING 1024
 
-static void require(bool condition, const char *what)
-{
-    if (!condition) {
-        fprintf(stderr, "%s failed\n", what);
-        exit(1);
-    }
-}
-
 static IHostMemoryManager *manager;
 static IHostMalloc *host_heap;
 static HANDLE raw_heap;
@@ -65,10 +57,11 @@ static void open_heap(int side)
 {
     if (side == 0) {
         raw_heap = HeapCreate(0, 0, 0);
-        require(raw_heap != NULL, "HeapCreate");
+        bench_require(raw_heap != NULL, "HeapCreate");
     } else {
-        require(IHostMemoryManager_CreateMalloc(manager, MALLOC_THREADSAFE, &host_heap) == S_OK,
-                "CreateMalloc");
+        bench_require(IHostMemoryManager_CreateMalloc(manager, MALLOC_THREADSAFE, &host_heap) ==
+                          S_OK,
+                      "CreateMalloc");
     }
 }
 
@@ -93,7 +86,7 @@ static double grow(const struct side *side, size_t count, SIZE_T size)
     double start = bench_now();
     for (size_t i = 0; i < count; i++) {
         blocks[i] = side->alloc(size_of(i, size));
-        require(blocks[i] != NULL, "grow");
+        bench_require(blocks[i] != NULL, "grow");
         *(char *)blocks[i] = 1;
     }
     return (bench_now() - start) / (double)count;
@@ -117,7 +110,7 @@ static double reallocate(const struct side *side)
         char *block = side->alloc(size);
         for (; size < 256 * 1024; steps++) {
             char *grown = side->alloc(size + size / 2);
-            require(block != NULL && grown != NULL, "realloc");
+            bench_require(block != NULL && grown != NULL, "realloc");
             memcpy(grown, block, size);
             side->free(block);
             block = grown;
@@ -150,11 +143,11 @@ static double hand_over(const struct side *side)
 {
     ring_side = side;
     HANDLE thread = CreateThread(NULL, 0, consume, NULL, 0, NULL);
-    require(thread != NULL, "CreateThread");
+    bench_require(thread != NULL, "CreateThread");
     double start = bench_now();
     for (size_t i = 0; i < HANDED_OVER; i++) {
         void *block = side->alloc(size_of(i, 0));
-        require(block != NULL, "hand over");
+        bench_require(block != NULL, "hand over");
         while (ring[i % RING] != NULL) {
             YieldProcessor();
         }
@@ -196,7 +189,7 @@ static void measure(int side, double *times)
 int main(int argc, char **argv)
 {
     static double times[2][ROWS][BENCH_PAIRS];
-    require(HostMemCreateManager(NULL, &manager) == S_OK, "manager");
+    bench_require(HostMemCreateManager(NULL, &manager) == S_OK, "manager");
     bench_open("A heap over its life",
                argc == 3 && strcmp(argv[1], "--json") == 0 ? argv[2] : NULL);
     for (size_t i = 0; i < BENCH_PAIRS; i++) {

@@ -369,6 +369,25 @@ static void a_new_reservation_drops_what_the_table_has_in_its_place(void **state
     expect_dropped(3);
 }
 
+/* ---- counts ---- */
+
+/* As after a write into our memory: no count wraps, and it is seen. */
+static void a_count_that_would_fall_below_zero_breaks_the_budget(void **state)
+{
+    struct usage *const counts[] = {&memory.committed, &memory.reserved};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        uintptr_t base = reserve_at(0, 4, OS_MEM_COMMIT);
+        atomic_store(&memory.budget.broken, false);
+        assert_true(usage_subtract(counts[i], PAGE));
+        size_t less = usage_current(counts[i]);
+        assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), OS_OK);
+        assert_true(budget_is_broken(&memory.budget));
+        assert_int_equal(usage_current(counts[i]), less);
+        assert_true(usage_subtract(counts[i], less)); /* what there is: nothing */
+    }
+}
+
 /* ---- arguments that Windows refuses ---- */
 
 /* Nobody may see the region gone for them, not even for a moment: the OS is not asked. */
@@ -414,6 +433,7 @@ int main(void)
         TEST(a_release_of_what_others_have_released_drops_it),
         TEST(a_commit_or_decommit_in_what_others_have_released_drops_it),
         TEST(a_refusal_alone_drops_nothing),
+        TEST(a_count_that_would_fall_below_zero_breaks_the_budget),
         TEST(a_refused_release_of_what_has_a_new_owner_already_drops_it),
         TEST(a_smaller_reservation_of_others_at_the_base_is_not_the_region),
         TEST(a_refusal_by_the_budget_finds_what_others_have_released),

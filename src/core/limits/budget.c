@@ -64,7 +64,7 @@ static size_t whole_slots(size_t bytes)
                                            : SIZE_MAX;
 }
 
-static void must(struct budget *budget, bool done)
+void budget_must(struct budget *budget, bool done)
 {
     if (!done) {
         atomic_store_explicit(&budget->broken, true, memory_order_relaxed);
@@ -101,8 +101,8 @@ os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum 
 
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit)
 {
-    must(budget, budget_refund(&budget->commit, commit));
-    must(budget, budget_refund(&budget->reserve, whole_slots(reserve)));
+    budget_must(budget, budget_refund(&budget->commit, commit));
+    budget_must(budget, budget_refund(&budget->reserve, whole_slots(reserve)));
 }
 
 bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
@@ -121,7 +121,7 @@ void budget_heap_add(struct budget *budget, size_t bytes)
 
 void budget_heap_subtract(struct budget *budget, size_t bytes)
 {
-    must(budget, usage_subtract(&budget->heap, bytes));
+    budget_must(budget, usage_subtract(&budget->heap, bytes));
 }
 
 /* ---- reports ---- */

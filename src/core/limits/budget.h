@@ -75,6 +75,9 @@ void budget_deny(struct budget_line *line, enum budget_level level);
 os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum budget_level level);
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit);
 
+/* What every subtraction from a count must be; if not, the budget is broken. */
+void budget_must(struct budget *budget, bool done);
+
 /* Whether a request of these amounts can ever be granted at this level with the limits in force. */
 bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
                     enum budget_level level);

@@ -72,8 +72,8 @@ static void forget(struct virtual_memory *memory, const struct region_guard *reg
 {
     size_t committed = region->pages->committed * memory->os->page_size;
     region_table_discard(&memory->regions, region);
-    usage_subtract(&memory->committed, committed);
-    usage_subtract(&memory->reserved, region->size);
+    budget_must(&memory->budget, usage_subtract(&memory->committed, committed));
+    budget_must(&memory->budget, usage_subtract(&memory->reserved, region->size));
     budget_give_back(&memory->budget, region->size, committed);
 }
 
@@ -156,8 +156,8 @@ no_slots:
     if (os->virtual_free(os, base, 0, OS_MEM_RELEASE) != OS_OK) {
         error = HM_BROKEN; /* and this reservation will never be freed */
     }
-    usage_subtract(&memory->committed, committed);
-    usage_subtract(&memory->reserved, region.size);
+    budget_must(&memory->budget, usage_subtract(&memory->committed, committed));
+    budget_must(&memory->budget, usage_subtract(&memory->reserved, region.size));
 no_memory:
     budget_give_back(&memory->budget, region.size, committed);
 no_budget:
@@ -266,7 +266,7 @@ static os_error decommit_locked(struct virtual_memory *memory, const struct regi
     if (error == OS_OK) {
         size_t removed = change.pages * os->page_size;
         page_set_apply(region->pages, region->page_count, &change, &memory->regions.pool);
-        usage_subtract(&memory->committed, removed);
+        budget_must(&memory->budget, usage_subtract(&memory->committed, removed));
         budget_give_back(&memory->budget, 0, removed);
     }
     return error;
