@@ -71,11 +71,11 @@ struct host_memory_manager {
     LONG refs;                /* Interlocked only */
     _Atomic bool unavailable; /* broken or shut down: for ever */
     const struct os *os;
+    struct budget budget;
     struct virtual_memory memory;
     struct view_list views;
     struct site_table sites;
     struct heaps heaps;
-    struct usage foreign_commit; /* bytes */
     struct cushion cushion;
     struct fault_plan faults;  /* set under limits_lock */
     struct pressure *pressure; /* owned */
@@ -218,7 +218,7 @@ static inline HRESULT request_end(struct request *request, os_error error)
 static inline void request_room_was_made(struct host_memory_manager *manager)
 {
     size_t wanted = atomic_load_explicit(&manager->wanted, memory_order_relaxed);
-    if (wanted != 0 && usage_current(&manager->memory.budget.commit.used) <= wanted &&
+    if (wanted != 0 && usage_current(&manager->budget.commit.used) <= wanted &&
         atomic_exchange_explicit(&manager->wanted, 0, memory_order_relaxed) != 0) {
         SetEvent(manager->room_made);
     }
@@ -245,7 +245,7 @@ static inline HRESULT hresult_from_error(os_error error)
 static inline HRESULT host_memory_manager_result(struct host_memory_manager *manager,
                                                  os_error error)
 {
-    if (error == OS_OK && budget_is_broken(&manager->memory.budget)) {
+    if (error == OS_OK && budget_broken(&manager->budget) != NULL) {
         error = HM_BROKEN;
     }
     if (error == HM_BROKEN) {

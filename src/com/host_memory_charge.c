@@ -22,11 +22,11 @@ static HRESULT STDMETHODCALLTYPE host_memory_charge_ChargeCommit(IHostMemoryChar
     os_error error = request_begin(&request, manager, level, FAULT_NOTHING, (size_t)bytes);
     if (error == OS_OK) {
         do {
-            error = budget_take(&manager->memory.budget, 0, (size_t)bytes, request.level);
+            error = budget_take(&manager->budget, 0, (size_t)bytes, request.level);
         } while (request_again(&request, &error));
     }
     if (error == OS_OK) {
-        usage_add(&manager->foreign_commit, (size_t)bytes);
+        budget_added(&manager->budget, BUDGET_FOREIGN, 0, (size_t)bytes);
     }
     return request_end(&request, error);
 }
@@ -35,11 +35,9 @@ static HRESULT STDMETHODCALLTYPE host_memory_charge_RefundCommit(IHostMemoryChar
                                                                  UINT64 bytes)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryCharge(iface);
-    /* In one step: of two threads that refund the same bytes one is refused. */
-    if (bytes > SIZE_MAX || !usage_subtract(&manager->foreign_commit, (size_t)bytes)) {
+    if (bytes > SIZE_MAX || !budget_remove(&manager->budget, BUDGET_FOREIGN, (size_t)bytes)) {
         return E_INVALIDARG;
     }
-    budget_give_back(&manager->memory.budget, 0, (size_t)bytes);
     request_room_was_made(manager);
     return S_OK;
 }

@@ -27,7 +27,7 @@ HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTME
     };
     os_lock_acquire(&manager->limits_lock);
     manager->limits = *limits;
-    budget_set_limits(&manager->memory.budget, &core);
+    budget_set_limits(&manager->budget, &core);
     os_lock_release(&manager->limits_lock);
     request_room_was_made(manager);
     pressure_limits_changed(manager->pressure);

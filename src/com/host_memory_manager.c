@@ -209,7 +209,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_GetMemoryLoad(IHostMemoryMa
     if (is_unavailable(manager)) {
         return hresult_from_error(HM_UNAVAILABLE);
     }
-    os_error error = memory_load_get(manager->os, &manager->memory.budget, &load);
+    os_error error = memory_load_get(manager->os, &manager->budget, &load);
     if (error == OS_OK) {
         *load_percent = load.percent;
         /* 32-bit: at most 4 GiB - 1. */

@@ -56,19 +56,19 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
     if (out == NULL) {
         return E_POINTER;
     }
-    const struct budget *budget = &manager->memory.budget;
+    const struct budget *budget = &manager->budget;
     view_list_total(&manager->views, &views, &view_bytes);
     heaps_count(&manager->heaps, &blocks);
     const HOSTMEM_STATISTICS now = {
         .Calls = calls_of(manager, &blocks),
-        .CommitCurrentBytes = usage_current(&manager->memory.committed),
-        .CommitPeakBytes = usage_peak(&manager->memory.committed),
-        .ReserveCurrentBytes = usage_current(&manager->memory.reserved),
-        .ReservePeakBytes = usage_peak(&manager->memory.reserved),
+        .CommitCurrentBytes = usage_current(&budget->committed[BUDGET_PAGES]),
+        .CommitPeakBytes = usage_peak(&budget->committed[BUDGET_PAGES]),
+        .ReserveCurrentBytes = usage_current(&budget->reserved),
+        .ReservePeakBytes = usage_peak(&budget->reserved),
         .RegionsCurrent = usage_current(&manager->memory.regions.live),
         .RegionsPeak = usage_peak(&manager->memory.regions.live),
-        .HeapCommitCurrentBytes = usage_current(&budget->heap),
-        .HeapCommitPeakBytes = usage_peak(&budget->heap),
+        .HeapCommitCurrentBytes = usage_current(&budget->committed[BUDGET_HEAP]),
+        .HeapCommitPeakBytes = usage_peak(&budget->committed[BUDGET_HEAP]),
         .HeapCurrentBytes = blocks.bytes,
         .HeapCurrentBlocks = blocks.blocks,
         .ForeignVirtualFree = load(&manager->foreign_virtual_free),
@@ -92,8 +92,8 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .FaultsTask = fault_plan_refused(&manager->faults, BUDGET_TASK),
         .FaultsAppDomain = fault_plan_refused(&manager->faults, BUDGET_APP_DOMAIN),
         .FaultsProcess = fault_plan_refused(&manager->faults, BUDGET_PROCESS),
-        .ForeignCommitCurrentBytes = usage_current(&manager->foreign_commit),
-        .ForeignCommitPeakBytes = usage_peak(&manager->foreign_commit),
+        .ForeignCommitCurrentBytes = usage_current(&budget->committed[BUDGET_FOREIGN]),
+        .ForeignCommitPeakBytes = usage_peak(&budget->committed[BUDGET_FOREIGN]),
         .RefusedBySystem = load(&manager->refusals.system_count),
         .FreedBehindRegions =
             load(&manager->memory.freed_behind) + load(&manager->heaps.source.freed_behind),
@@ -112,14 +112,15 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_MeasureCommit(IHostMemor
                                                                       UINT64 *system)
 {
     struct host_memory_manager *manager = impl_from_IHostMemoryStatistics(iface);
+    const struct usage *pages = &manager->budget.committed[BUDGET_PAGES];
     size_t by_table, by_os, before, after;
     if (committed == NULL || system == NULL) {
         return E_POINTER;
     }
     for (int attempt = 0; attempt < 10; attempt++) {
-        before = usage_current(&manager->memory.committed);
+        before = usage_current(pages);
         virtual_memory_measure(&manager->memory, &by_table, &by_os);
-        after = usage_current(&manager->memory.committed);
+        after = usage_current(pages);
         if (before == after && by_table == after) {
             break;
         }

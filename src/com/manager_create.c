@@ -53,7 +53,7 @@ static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_
         .EmergencyCommit = options->EmergencyCommit,
     };
     manager->commit_wait_ms = options->CommitWaitMilliseconds;
-    manager->pressure = pressure_create(&manager->memory.budget);
+    manager->pressure = pressure_create(&manager->budget);
     if (manager->pressure == NULL || (manager->commit_wait_ms != 0 && !create_events(manager))) {
         return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
     }
@@ -80,14 +80,15 @@ static HRESULT initialise(struct host_memory_manager *manager, const struct os *
     manager->IHostMemoryEvents_iface.lpVtbl = &host_memory_events_vtbl;
     manager->refs = 1;
     manager->os = os;
-    os_error error = virtual_memory_create(&manager->memory, os);
+    budget_init(&manager->budget);
+    os_error error = virtual_memory_create(&manager->memory, os, &manager->budget);
     if (error != OS_OK) {
         os->table_release(os, manager);
         return hresult_from_error(error);
     }
     module_add_ref();
     site_table_init(&manager->sites, memory);
-    heaps_init(&manager->heaps, &manager->memory.budget, memory, &manager->sites, tell_debugger);
+    heaps_init(&manager->heaps, &manager->budget, memory, &manager->sites, tell_debugger);
     error = view_list_create(&manager->views, memory);
     if (error == OS_OK) {
         error = cushion_create(&manager->cushion, os, options->AddressSpaceCushion);

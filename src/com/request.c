@@ -40,7 +40,7 @@ static void wait_for_room(struct request *request, ULONGLONG milliseconds)
     struct host_memory_manager *manager = request->manager;
     const HANDLE handles[] = {manager->shut_down, manager->room_made};
     DWORD timeout = milliseconds < LOOK_AGAIN_MS ? (DWORD)milliseconds : LOOK_AGAIN_MS;
-    size_t room = room_for(&manager->memory.budget, request);
+    size_t room = room_for(&manager->budget, request);
     size_t wanted = atomic_load_explicit(&manager->wanted, memory_order_relaxed);
     while (room > wanted &&
            !atomic_compare_exchange_weak_explicit(&manager->wanted, &wanted, room,
@@ -53,7 +53,7 @@ static bool may_fit(const struct request *request)
 {
     size_t reserve = request->refusal == HM_OVER_RESERVE ? request->bytes : 0;
     size_t commit = request->refusal == HM_OVER_COMMIT ? request->bytes : 0;
-    return budget_can_fit(&request->manager->memory.budget, reserve, commit, request->level);
+    return budget_can_fit(&request->manager->budget, reserve, commit, request->level);
 }
 
 bool request_refused(struct request *request, os_error *error)
@@ -100,7 +100,7 @@ static void remember(struct last_refusal *last, const struct request *request, o
 static void count_refusal(const struct request *request, os_error error)
 {
     struct host_memory_manager *manager = request->manager;
-    struct budget *budget = &manager->memory.budget;
+    struct budget *budget = &manager->budget;
     if (request->refusal == HM_OVER_COMMIT) {
         budget_deny(&budget->commit, request->level);
     } else if (request->refusal == HM_OVER_RESERVE) {

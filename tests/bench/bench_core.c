@@ -99,6 +99,7 @@ static void measure_lookups(size_t count)
 
 /* ---- whole requests, on a system that says yes at once ---- */
 
+static struct budget budget;
 static struct virtual_memory requests;
 static uintptr_t reserved;
 
@@ -156,7 +157,8 @@ static void measure_requests(void)
     os = *os_system();
     os.virtual_alloc = grant;
     os.virtual_free = take_back;
-    require(virtual_memory_create(&requests, &os) == OS_OK);
+    budget_init(&budget);
+    require(virtual_memory_create(&requests, &os, &budget) == OS_OK);
     bench_print_value("request: reserve+release", 0, median(reserve_and_release, 1000), "ns");
     alloc(0, (size_t)1 << 30, OS_MEM_RESERVE);
     bench_print_value("request: commit+decommit 64 KiB", 1, median(commit_and_decommit, 1000),
@@ -290,7 +292,8 @@ static void measure_tables(void)
     os = *os_system();
     os.virtual_alloc = grant;
     os.virtual_free = take_back;
-    require(virtual_memory_create(&scene, &os) == OS_OK);
+    budget_init(&budget);
+    require(virtual_memory_create(&scene, &os, &budget) == OS_OK);
     bench_print_value("tables, empty", 0, table_kib(), "KiB");
     measure_scattered("tables, 256 GiB with 4 single pages", 256 * gib, 4);
     measure_scattered("tables, 256 GiB with 1,000 single pages", 256 * gib, 1000);

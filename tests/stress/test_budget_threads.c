@@ -56,7 +56,7 @@ static void sample(void *number)
     while (!atomic_load_explicit(&stress_stop, memory_order_relaxed)) {
         REQUIRE(usage_current(&budget.commit.used) <= LIMIT);
         REQUIRE(usage_current(&budget.reserve.used) <= LIMIT);
-        REQUIRE(budget_available(&budget, BUDGET_PROCESS) <= LIMIT);
+        REQUIRE(budget_in_use(&budget) <= LIMIT);
         if (limit_moves) {
             set_limit(random_below(&random, LIMIT + 1));
         }

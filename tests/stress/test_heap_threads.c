@@ -203,10 +203,10 @@ static void run(const char *name, size_t threads, void (*body)(void *number))
     }
 #ifdef NDEBUG
     heaps_trim(&heaps);
-    REQUIRE(usage_current(&budget.heap) == 0);
+    REQUIRE(usage_current(&budget.committed[BUDGET_HEAP]) == 0);
 #endif
     REQUIRE(heap_destroy(&heap) == OS_OK);
-    REQUIRE(usage_current(&budget.heap) == 0 && budget_in_use(&budget) == 0);
+    REQUIRE(usage_current(&budget.committed[BUDGET_HEAP]) == 0 && budget_in_use(&budget) == 0);
     site_table_destroy(&sites);
     REQUIRE(usage_current(&table_memory.committed) == 0);
 }

@@ -28,6 +28,7 @@ struct holding {
     bool committed[PAGES_AT_MOST];
 };
 
+static struct budget budget;
 static struct virtual_memory memory;
 static _Atomic(struct holding *) mailboxes[MAILBOXES];
 static _Atomic uintptr_t hints[THREADS]; /* some region of each thread, perhaps released by now */
@@ -172,7 +173,8 @@ static void require_no_id_lost(struct region_table *table)
 
 static void test_virtual_memory(void)
 {
-    REQUIRE(virtual_memory_create(&memory, os_system()) == OS_OK);
+    budget_init(&budget);
+    REQUIRE(virtual_memory_create(&memory, os_system(), &budget) == OS_OK);
     stress_run("virtual memory", THREADS, own_and_hand_on);
     for (size_t i = 0; i < MAILBOXES; i++) {
         struct holding *left = atomic_exchange(&mailboxes[i], NULL);
@@ -181,7 +183,8 @@ static void test_virtual_memory(void)
         }
     }
     stress_require_sound(virtual_memory_check(&memory));
-    REQUIRE(usage_current(&memory.reserved) == 0 && usage_current(&memory.committed) == 0);
+    REQUIRE(usage_current(&budget.reserved) == 0 &&
+            usage_current(&budget.committed[BUDGET_PAGES]) == 0);
     REQUIRE(usage_current(&memory.regions.live) == 0);
     require_no_id_lost(&memory.regions);
     virtual_memory_destroy(&memory);

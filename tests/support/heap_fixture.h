@@ -55,7 +55,7 @@ static inline void set_limit(size_t commit)
 
 static inline size_t charged(void)
 {
-    return usage_current(&budget.heap);
+    return usage_current(&budget.committed[BUDGET_HEAP]);
 }
 
 static inline void heap_fixture_start(bool thread_safe)
@@ -63,7 +63,6 @@ static inline void heap_fixture_start(bool thread_safe)
     fake_os_init_default(&fake);
     fake.real_memory = true;
     table_memory = (struct table_memory){.os = &fake.os};
-    budget_init(&budget);
     budget_init(&budget);
     site_table_init(&sites, &table_memory);
     heaps_init(&heaps, &budget, &table_memory, &sites, report);
@@ -75,7 +74,8 @@ static inline void heap_fixture_start(bool thread_safe)
 /* Whether nothing is left. */
 static inline bool heap_fixture_end(void)
 {
-    bool destroyed = heap_destroy(&heap) == OS_OK && charged() == 0 && budget_in_use(&budget) == 0;
+    bool destroyed = heap_destroy(&heap) == OS_OK && budget_check(&budget) == NULL &&
+                     budget_in_use(&budget) == 0;
     site_table_destroy(&sites);
     return destroyed && usage_current(&table_memory.committed) == 0 && fake.region_count == 0 &&
            fake_os_destroy(&fake) == 0;

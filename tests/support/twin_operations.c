@@ -13,6 +13,7 @@
 
 static struct fake_os fake;
 static struct fake_os twin;
+static struct budget budget;
 static struct virtual_memory memory;
 static struct budget_limits limits;
 static struct fake_plan plan;
@@ -68,13 +69,12 @@ static void compare(void)
         fail_here("the OS and its twin differ");
     }
     fake_os_totals(&twin, &reserved, &committed);
-    if (usage_current(&memory.reserved) != reserved ||
-        usage_current(&memory.budget.reserve.used) != slots_of(&twin)) {
+    if (usage_current(&budget.reserved) != reserved ||
+        usage_current(&budget.reserve.used) != slots_of(&twin)) {
         fail_here("reserved bytes");
     }
-    if (usage_current(&memory.committed) != committed ||
-        usage_current(&memory.budget.commit.used) != committed ||
-        budget_is_broken(&memory.budget)) {
+    if (usage_current(&budget.committed[BUDGET_PAGES]) != committed ||
+        usage_current(&budget.commit.used) != committed || budget_broken(&budget) != NULL) {
         fail_here("committed bytes");
     }
 }
@@ -84,7 +84,7 @@ void twin_compare(void)
     size_t by_table = POISON, by_os = POISON;
     compare();
     virtual_memory_measure(&memory, &by_table, &by_os);
-    if (by_table != by_os || by_table != usage_current(&memory.committed)) {
+    if (by_table != by_os || by_table != usage_current(&budget.committed[BUDGET_PAGES])) {
         fail_here("measured bytes");
     }
 }
@@ -163,19 +163,19 @@ static bool commit_fits(size_t bytes, enum budget_level level)
     if (level == BUDGET_PROCESS && limits.overdraft) {
         ceiling = SIZE_MAX;
     }
-    return fits(usage_current(&memory.budget.commit.used), bytes, ceiling);
+    return fits(usage_current(&budget.commit.used), bytes, ceiling);
 }
 
 static void change_limits(void)
 {
-    size_t used = usage_current(&memory.budget.commit.used);
+    size_t used = usage_current(&budget.commit.used);
     limits.commit = one_in(2)   ? BUDGET_UNLIMITED
                     : one_in(2) ? used + below(16 * SLOT)
                                 : below(8 * MIB);
     limits.emergency = limits.commit / 4 * below(4);
     limits.reserve = one_in(2) ? BUDGET_UNLIMITED : below(32 * MIB);
     limits.overdraft = one_in(4);
-    budget_set_limits(&memory.budget, &limits);
+    budget_set_limits(&budget, &limits);
 }
 
 static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t protect)
@@ -186,7 +186,7 @@ static void call_alloc(uintptr_t address, size_t size, uint32_t type, uint32_t p
     size_t reserve, commit, calls = fake.calls[FAKE_VIRTUAL_ALLOC];
     needed(address, size, type, &reserve, &commit);
     bool reserve_ok =
-        fits(usage_current(&memory.budget.reserve.used), whole_slots(reserve), limits.reserve);
+        fits(usage_current(&budget.reserve.used), whole_slots(reserve), limits.reserve);
     bool commit_ok = commit_fits(commit, level);
     os_error error = virtual_memory_alloc(&memory, address, size, type, protect, level, &result);
     if (error == HM_OVER_RESERVE || error == HM_OVER_COMMIT) {
@@ -434,7 +434,8 @@ bool twin_open(uintptr_t lowest, uintptr_t max_address, twin_chooser *chooser, b
     fake_os_init(&twin, lowest, max_address);
     twin_change_plan();
     fake_os_follow(&fake, inject ? &plan : NULL);
-    os_error error = virtual_memory_create(&memory, &fake.os);
+    budget_init(&budget);
+    os_error error = virtual_memory_create(&memory, &fake.os, &budget);
     if (was_injected(error)) {
         totals.failures++;
         destroy_both();
@@ -454,7 +455,7 @@ void twin_close(void)
         }
     }
     twin_compare();
-    if (usage_current(&memory.reserved) != 0 || usage_current(&memory.regions.live) != 0) {
+    if (usage_current(&budget.reserved) != 0 || usage_current(&memory.regions.live) != 0) {
         fail_here("something is left");
     }
     if (fake_os_table_committed(&fake) != usage_current(&memory.table_memory.committed)) {

@@ -7,6 +7,8 @@
 
 #include "core/limits/budget.h"
 
+#include <string.h>
+
 #define L (64 * MIB)
 #define E (8 * MIB)
 
@@ -30,10 +32,20 @@ static size_t used(void)
     return usage_current(&budget.commit.used);
 }
 
+static bool commit(size_t bytes, enum budget_level level)
+{
+    return budget_take(&budget, 0, bytes, level) == OS_OK;
+}
+
+static bool reserve(size_t bytes, enum budget_level level)
+{
+    return budget_take(&budget, bytes, 0, level) == OS_OK;
+}
+
 /* Charge page by page until it is refused; how far that went. */
 static size_t fill(enum budget_level level)
 {
-    while (budget_charge(&budget.commit, PAGE, level)) {
+    while (commit(PAGE, level)) {
     }
     return used();
 }
@@ -41,9 +53,9 @@ static size_t fill(enum budget_level level)
 static void without_limits_everything_is_granted(void **state)
 {
     (void)state;
-    assert_true(budget_charge(&budget.commit, SIZE_MAX / 2, BUDGET_TASK));
-    assert_true(budget_charge(&budget.commit, SIZE_MAX / 2, BUDGET_TASK));
-    assert_true(budget_charge(&budget.reserve, SIZE_MAX / 2, BUDGET_TASK));
+    assert_true(commit(SIZE_MAX / 2, BUDGET_TASK));
+    assert_true(commit(SIZE_MAX / 2, BUDGET_TASK));
+    assert_true(reserve(SIZE_MAX / 2, BUDGET_TASK));
     assert_int_equal(budget_overdraft(&budget), 0);
 }
 
@@ -62,10 +74,10 @@ static void the_last_byte_is_granted_and_the_next_is_not(void **state)
 {
     (void)state;
     limit(100, 0, false);
-    assert_false(budget_charge(&budget.commit, 101, BUDGET_PROCESS));
-    assert_true(budget_charge(&budget.commit, 100, BUDGET_TASK));
-    assert_false(budget_charge(&budget.commit, 1, BUDGET_PROCESS));
-    assert_true(budget_charge(&budget.commit, 0, BUDGET_TASK)); /* a re-commit at the limit */
+    assert_false(commit(101, BUDGET_PROCESS));
+    assert_true(commit(100, BUDGET_TASK));
+    assert_false(commit(1, BUDGET_PROCESS));
+    assert_true(commit(0, BUDGET_TASK)); /* a re-commit at the limit */
     assert_int_equal(used(), 100);
 }
 
@@ -73,12 +85,12 @@ static void a_refusal_changes_nothing(void **state)
 {
     (void)state;
     limit(L, 0, false);
-    assert_true(budget_charge(&budget.commit, MIB, BUDGET_TASK));
-    assert_false(budget_charge(&budget.commit, SIZE_MAX, BUDGET_TASK));
-    assert_false(budget_charge(&budget.commit, L, BUDGET_TASK));
+    assert_true(commit(MIB, BUDGET_TASK));
+    assert_false(commit(SIZE_MAX, BUDGET_TASK));
+    assert_false(commit(L, BUDGET_TASK));
     assert_int_equal(used(), MIB);
     assert_int_equal(usage_peak(&budget.commit.used), MIB);
-    budget_refund(&budget.commit, MIB);
+    budget_give_back(&budget, 0, MIB);
     assert_int_equal(used(), 0);
 }
 
@@ -87,24 +99,22 @@ static void only_process_critical_requests_overdraw_and_only_with_the_flag(void 
     (void)state;
     limit(L, E, true);
     assert_int_equal(fill(BUDGET_APP_DOMAIN), 60 * MIB);
-    assert_true(budget_charge(&budget.commit, 10 * MIB, BUDGET_PROCESS));
+    assert_true(commit(10 * MIB, BUDGET_PROCESS));
     assert_int_equal(budget_overdraft(&budget), 6 * MIB);
-    assert_false(budget_charge(&budget.commit, 1, BUDGET_APP_DOMAIN));
+    assert_false(commit(1, BUDGET_APP_DOMAIN));
     limit(L, E, false);
-    assert_false(budget_charge(&budget.commit, 1, BUDGET_PROCESS));
+    assert_false(commit(1, BUDGET_PROCESS));
 }
 
 static void a_limit_below_what_is_used_grants_nothing_until_enough_came_back(void **state)
 {
     (void)state;
-    assert_true(budget_charge(&budget.commit, 10 * MIB, BUDGET_TASK));
+    assert_true(commit(10 * MIB, BUDGET_TASK));
     limit(4 * MIB, 0, false);
     assert_int_equal(budget_overdraft(&budget), 6 * MIB);
-    assert_int_equal(budget_available(&budget, BUDGET_PROCESS), 0);
-    assert_false(budget_charge(&budget.commit, 1, BUDGET_PROCESS));
-    budget_refund(&budget.commit, 7 * MIB);
-    assert_int_equal(budget_available(&budget, BUDGET_TASK), MIB);
-    assert_true(budget_charge(&budget.commit, MIB, BUDGET_TASK));
+    assert_false(commit(1, BUDGET_PROCESS));
+    budget_give_back(&budget, 0, 7 * MIB);
+    assert_true(commit(MIB, BUDGET_TASK));
     assert_int_equal(used(), 4 * MIB);
 }
 
@@ -112,7 +122,7 @@ static void an_emergency_part_as_large_as_the_limit_leaves_tasks_nothing(void **
 {
     (void)state;
     limit(L, L + 1, false);
-    assert_false(budget_charge(&budget.commit, 1, BUDGET_TASK));
+    assert_false(commit(1, BUDGET_TASK));
     assert_int_equal(fill(BUDGET_APP_DOMAIN), L / 2);
 }
 
@@ -121,9 +131,9 @@ static void reserve_has_a_limit_of_its_own(void **state)
     struct budget_limits limits = {BUDGET_UNLIMITED, 0, 4 * MIB, true};
     (void)state;
     budget_set_limits(&budget, &limits);
-    assert_true(budget_charge(&budget.reserve, 4 * MIB, BUDGET_TASK));
-    assert_false(budget_charge(&budget.reserve, 1, BUDGET_PROCESS));
-    assert_true(budget_charge(&budget.commit, GIB, BUDGET_TASK));
+    assert_true(reserve(4 * MIB, BUDGET_TASK));
+    assert_false(reserve(1, BUDGET_PROCESS));
+    assert_true(commit(GIB, BUDGET_TASK));
 }
 
 static void both_amounts_are_taken_or_neither(void **state)
@@ -173,7 +183,7 @@ static void a_request_that_takes_nothing_is_granted_above_a_lowered_limit(void *
     limit(L, 0, false);
     assert_int_equal(budget_take(&budget, L, L, BUDGET_TASK), OS_OK);
     limit(L / 2, 0, false);
-    assert_true(budget_charge(&budget.commit, 0, BUDGET_TASK));
+    assert_true(commit(0, BUDGET_TASK));
     assert_int_equal(budget_take(&budget, 0, 0, BUDGET_TASK), OS_OK);
     assert_int_equal(budget_take(&budget, PAGE, 0, BUDGET_TASK), OS_OK);
     assert_int_equal(used(), L);
@@ -194,18 +204,6 @@ static void a_lowered_limit_is_no_overdraft_that_the_flag_has_granted(void **sta
     assert_int_equal(budget.overdraft_peak, L / 2 + 1);
 }
 
-static void what_is_available_ends_where_a_charge_would(void **state)
-{
-    (void)state;
-    limit(L, E, false);
-    assert_int_equal(budget_available(&budget, BUDGET_TASK), L - E);
-    assert_int_equal(budget_take(&budget, 0, L - E - 1, BUDGET_TASK), OS_OK);
-    assert_int_equal(budget_available(&budget, BUDGET_TASK), 1);
-    assert_int_equal(budget_take(&budget, 0, 1, BUDGET_TASK), OS_OK);
-    assert_int_equal(budget_available(&budget, BUDGET_TASK), 0);
-    assert_int_equal(budget_available(&budget, BUDGET_PROCESS), E);
-}
-
 static void address_space_is_charged_in_whole_slots(void **state)
 {
     struct budget_limits limits = {BUDGET_UNLIMITED, 0, 2 * BUDGET_SLOT, false};
@@ -220,30 +218,96 @@ static void address_space_is_charged_in_whole_slots(void **state)
     budget_give_back(&budget, PAGE, 0);
     budget_give_back(&budget, 1, 0);
     assert_int_equal(usage_current(&budget.reserve.used), 0);
-    assert_false(budget_is_broken(&budget));
+    assert_null(budget_broken(&budget));
 }
 
-/* Two threads that give the same bytes back, or a size that somebody has written over. */
-static void a_refund_of_more_than_was_charged_changes_nothing_and_is_seen(void **state)
+static void what_is_there_is_counted_by_its_part(void **state)
 {
     (void)state;
-    limit(L, 0, false);
-    assert_int_equal(budget_take(&budget, 0, MIB, BUDGET_TASK), OS_OK);
-    budget_give_back(&budget, 0, MIB + 1);
-    assert_true(budget_is_broken(&budget));
-    assert_int_equal(used(), MIB);
-    assert_int_equal(budget_available(&budget, BUDGET_TASK), L - MIB);
+    assert_int_equal(budget_take(&budget, PAGE, PAGE, BUDGET_TASK), OS_OK);
+    assert_non_null(budget_check(&budget)); /* it is under way */
+    budget_added(&budget, BUDGET_PAGES, PAGE, PAGE);
+    assert_null(budget_check(&budget));
+    for (int part = BUDGET_HEAP; part < BUDGET_PARTS; part++) {
+        assert_true(commit(MIB, BUDGET_TASK));
+        budget_added(&budget, (enum budget_part)part, 0, MIB);
+        assert_int_equal(usage_current(&budget.committed[part]), MIB);
+        assert_null(budget_check(&budget));
+    }
+    assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), PAGE);
+    assert_int_equal(usage_current(&budget.reserved), PAGE);
+    assert_int_equal(used(), 2 * MIB + PAGE);
 
-    budget_init(&budget);
-    assert_int_equal(budget_take(&budget, BUDGET_SLOT, 0, BUDGET_TASK), OS_OK);
-    budget_give_back(&budget, BUDGET_SLOT + 1, 0);
-    assert_true(budget_is_broken(&budget));
-    assert_int_equal(usage_current(&budget.reserve.used), BUDGET_SLOT);
+    assert_true(commit(GIB, BUDGET_TASK));
+    budget_give_back(&budget, 0, GIB); /* the OS has refused: no part has ever had it */
+    budget_removed(&budget, BUDGET_PAGES, PAGE, PAGE);
+    budget_removed(&budget, BUDGET_HEAP, 0, MIB);
+    assert_false(budget_remove(&budget, BUDGET_FOREIGN, MIB + 1));
+    assert_true(budget_remove(&budget, BUDGET_FOREIGN, MIB));
+    assert_false(budget_remove(&budget, BUDGET_FOREIGN, 1));
+    assert_null(budget_check(&budget));
+    assert_int_equal(used(), 0);
+    assert_int_equal(usage_peak(&budget.committed[BUDGET_PAGES]), PAGE);
+    assert_int_equal(usage_peak(&budget.committed[BUDGET_FOREIGN]), MIB);
+    assert_int_equal(usage_peak(&budget.reserved), PAGE);
+}
 
+/* As after a size that somebody has written over: nothing wraps, and the account says what is wrong. */
+static void a_count_that_would_fall_below_zero_stays_and_breaks_the_budget(void **state)
+{
+    static const struct {
+        enum budget_part part;
+        bool is_there;
+        size_t reserve, commit;
+        const char *says;
+    } cases[] = {
+        {BUDGET_PAGES, false, 0, MIB + 1, "commit"},
+        {BUDGET_PAGES, false, BUDGET_SLOT + 1, 0, "address space"},
+        {BUDGET_PAGES, true, BUDGET_SLOT + 1, 0, "released"},
+        {BUDGET_PAGES, true, 0, MIB + 1, "regions"},
+        {BUDGET_HEAP, true, 0, MIB + 1, "heaps"},
+        {BUDGET_FOREIGN, true, 0, MIB + 1, "others"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        budget_init(&budget);
+        limit(L, 0, false);
+        assert_int_equal(budget_take(&budget, BUDGET_SLOT, MIB, BUDGET_TASK), OS_OK);
+        budget_added(&budget, cases[i].part, BUDGET_SLOT, MIB);
+        assert_null(budget_check(&budget));
+        if (cases[i].is_there) {
+            budget_removed(&budget, cases[i].part, cases[i].reserve, cases[i].commit);
+        } else {
+            budget_give_back(&budget, cases[i].reserve, cases[i].commit);
+        }
+        assert_non_null(strstr(budget_broken(&budget), cases[i].says));
+        assert_ptr_equal(budget_check(&budget), budget_broken(&budget));
+        assert_int_equal(usage_current(&budget.committed[cases[i].part]), MIB);
+        assert_int_equal(usage_current(&budget.reserved), BUDGET_SLOT);
+        assert_int_equal(used(), MIB);
+        assert_int_equal(usage_current(&budget.reserve.used), BUDGET_SLOT);
+    }
+}
+
+/* The first reason stays: what follows may be its consequence. */
+static void the_first_contradiction_is_the_one_that_is_told(void **state)
+{
+    (void)state;
+    budget_give_back(&budget, 0, 1);
+    const char *first = budget_broken(&budget);
+    budget_removed(&budget, BUDGET_HEAP, 0, 1);
+    assert_ptr_equal(budget_broken(&budget), first);
+}
+
+static void parts_that_are_not_the_sum_are_seen(void **state)
+{
+    (void)state;
+    budget_added(&budget, BUDGET_HEAP, 0, 1);
+    assert_non_null(strstr(budget_check(&budget), "sum of its parts"));
     budget_init(&budget);
-    budget_heap_subtract(&budget, 1);
-    assert_true(budget_is_broken(&budget));
-    assert_int_equal(usage_current(&budget.heap), 0);
+    budget_added(&budget, BUDGET_PAGES, 1, 0);
+    assert_non_null(strstr(budget_check(&budget), "address space"));
+    assert_null(budget_broken(&budget));
 }
 
 static void what_can_never_fit_is_known(void **state)
@@ -280,10 +344,12 @@ int main(void)
         cmocka_unit_test_setup(a_request_that_takes_nothing_is_granted_above_a_lowered_limit,
                                set_up),
         cmocka_unit_test_setup(a_lowered_limit_is_no_overdraft_that_the_flag_has_granted, set_up),
-        cmocka_unit_test_setup(what_is_available_ends_where_a_charge_would, set_up),
         cmocka_unit_test_setup(address_space_is_charged_in_whole_slots, set_up),
-        cmocka_unit_test_setup(a_refund_of_more_than_was_charged_changes_nothing_and_is_seen,
+        cmocka_unit_test_setup(what_is_there_is_counted_by_its_part, set_up),
+        cmocka_unit_test_setup(a_count_that_would_fall_below_zero_stays_and_breaks_the_budget,
                                set_up),
+        cmocka_unit_test_setup(the_first_contradiction_is_the_one_that_is_told, set_up),
+        cmocka_unit_test_setup(parts_that_are_not_the_sum_are_seen, set_up),
         cmocka_unit_test_setup(what_can_never_fit_is_known, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,8 +36,8 @@ static void machine(uint32_t percent, uint64_t available)
 static void limit(size_t commit, size_t charged)
 {
     budget_set_limits(&budget, &(struct budget_limits){.commit = SIZE_MAX, .reserve = SIZE_MAX});
-    budget_refund(&budget.commit, usage_current(&budget.commit.used));
-    assert_true(budget_charge(&budget.commit, charged, BUDGET_TASK));
+    budget_give_back(&budget, 0, usage_current(&budget.commit.used));
+    assert_int_equal(budget_take(&budget, 0, charged, BUDGET_TASK), OS_OK);
     budget_set_limits(&budget, &(struct budget_limits){.commit = commit, .reserve = SIZE_MAX});
 }
 
@@ -165,9 +165,9 @@ static void a_budget_is_full_where_its_emergency_part_begins(void **state)
         &(struct budget_limits){.commit = 20 * MIB, .emergency = emergency, .reserve = SIZE_MAX});
     machine(10, 9000 * MEGA);
     assert_load(75, 4 * MEGA);
-    assert_true(budget_charge(&budget.commit, 4 * MIB, BUDGET_TASK));
+    assert_int_equal(budget_take(&budget, 0, 4 * MIB, BUDGET_TASK), OS_OK);
     assert_load(100, 0);
-    assert_true(budget_charge(&budget.commit, 4 * MIB, BUDGET_PROCESS));
+    assert_int_equal(budget_take(&budget, 0, 4 * MIB, BUDGET_PROCESS), OS_OK);
     assert_load(100, 0);
 }
 

@@ -9,13 +9,15 @@
 #include "core/pages/virtual_memory.h"
 
 static struct fake_os fake;
+static struct budget budget;
 static struct virtual_memory memory;
 
 static int set_up(void **state)
 {
     (void)state;
     fake_os_init_default(&fake);
-    return virtual_memory_create(&memory, &fake.os) == OS_OK ? 0 : -1;
+    budget_init(&budget);
+    return virtual_memory_create(&memory, &fake.os, &budget) == OS_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -53,18 +55,18 @@ static void the_release_of_a_region_looks_at_its_pages(void **state)
         struct page_set *pages = pages_of(base);
         pages->inline_bits[0] ^= 1 << 3;
 #ifndef NDEBUG
-        const size_t reserved = usage_current(&memory.reserved);
+        const size_t reserved = usage_current(&budget.reserved);
         assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), HM_BROKEN);
-        assert_int_equal(usage_current(&memory.reserved), reserved);
-        assert_int_equal(usage_current(&memory.committed), 3 * PAGE);
+        assert_int_equal(usage_current(&budget.reserved), reserved);
+        assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), 3 * PAGE);
         assert_ptr_equal(pages_of(base), pages); /* there, and not locked */
 #endif
         pages->inline_bits[0] ^= 1 << 3;
         assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), OS_OK);
     }
     assert_sound(virtual_memory_check(&memory));
-    assert_int_equal(usage_current(&memory.reserved), 0);
-    assert_int_equal(usage_current(&memory.committed), 0);
+    assert_int_equal(usage_current(&budget.reserved), 0);
+    assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), 0);
 }
 
 int main(void)

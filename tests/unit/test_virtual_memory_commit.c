@@ -44,7 +44,7 @@ static void committing_again_is_free_and_reaches_the_os(void **state) /* trap 9 
     assert_int_equal(fake.calls[FAKE_VIRTUAL_ALLOC], calls + 1);
     assert_int_equal(fake_os_region(&fake, base)->pages[1], FAKE_PAGE_READONLY);
     assert_counts(4 * PAGE, 4 * PAGE);
-    assert_int_equal(usage_peak(&memory.committed), 4 * PAGE);
+    assert_int_equal(usage_peak(&budget.committed[BUDGET_PAGES]), 4 * PAGE);
 }
 
 static void a_commit_that_leaves_its_region_fails_as_a_whole(void **state)
@@ -56,7 +56,7 @@ static void a_commit_that_leaves_its_region_fails_as_a_whole(void **state)
     assert_alloc_fails(BASE + 2 * SLOT - PAGE, PAGE + 1, OS_MEM_COMMIT, OS_INVALID_ADDRESS);
     assert_alloc_fails(BASE, 0, OS_MEM_COMMIT, OS_INVALID_PARAMETER);
     assert_counts(2 * SLOT, 0);
-    assert_int_equal(usage_peak(&memory.committed), 0);
+    assert_int_equal(usage_peak(&budget.committed[BUDGET_PAGES]), 0);
 }
 
 static void a_commit_at_a_foreign_address_goes_to_the_os_uncounted(void **state)
@@ -102,7 +102,7 @@ static void a_commit_beyond_the_budget_asks_the_os_for_nothing(void **state)
     const struct budget_limits limits = {4 * PAGE, 0, BUDGET_UNLIMITED, false};
     (void)state;
     uintptr_t base = alloc(0, SLOT, OS_MEM_RESERVE);
-    budget_set_limits(&memory.budget, &limits);
+    budget_set_limits(&budget, &limits);
     alloc(base, 2 * PAGE, OS_MEM_COMMIT);
     size_t calls = fake.calls[FAKE_VIRTUAL_ALLOC];
     assert_alloc_fails(base, 5 * PAGE, OS_MEM_COMMIT, HM_OVER_COMMIT);
@@ -110,7 +110,7 @@ static void a_commit_beyond_the_budget_asks_the_os_for_nothing(void **state)
     assert_counts(SLOT, 2 * PAGE);
     alloc(base, 4 * PAGE, OS_MEM_COMMIT); /* two of them are there already */
     assert_counts(SLOT, 4 * PAGE);
-    assert_int_equal(usage_current(&memory.budget.commit.used), 4 * PAGE);
+    assert_int_equal(usage_current(&budget.commit.used), 4 * PAGE);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -14,6 +14,7 @@
 #define FRONTIER ((uintptr_t)GIB)
 
 static struct fake_os fake;
+static struct budget budget;
 static struct virtual_memory memory;
 
 /* One operation. `failures` is how many of its calls can fail. */
@@ -44,8 +45,9 @@ struct picture {
 
 static struct picture take_picture(void)
 {
-    return (struct picture){fake_os_picture(&fake), usage_current(&memory.reserved),
-                            usage_current(&memory.committed), usage_current(&memory.regions.live)};
+    return (struct picture){fake_os_picture(&fake), usage_current(&budget.reserved),
+                            usage_current(&budget.committed[BUDGET_PAGES]),
+                            usage_current(&memory.regions.live)};
 }
 
 static void assert_same(struct picture now, struct picture before)
@@ -61,8 +63,8 @@ static void assert_all_agree(void)
     size_t reserved, committed, by_table = POISON, by_os = POISON;
     assert_sound(virtual_memory_check(&memory));
     fake_os_totals(&fake, &reserved, &committed);
-    assert_int_equal(usage_current(&memory.reserved), reserved);
-    assert_int_equal(usage_current(&memory.committed), committed);
+    assert_int_equal(usage_current(&budget.reserved), reserved);
+    assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), committed);
     virtual_memory_measure(&memory, &by_table, &by_os);
     assert_int_equal(by_table, committed);
     assert_int_equal(by_os, committed);
@@ -71,7 +73,8 @@ static void assert_all_agree(void)
 static void begin(const struct fault_case *fault)
 {
     fake_os_init_default(&fake);
-    assert_int_equal(virtual_memory_create(&memory, &fake.os), OS_OK);
+    budget_init(&budget);
+    assert_int_equal(virtual_memory_create(&memory, &fake.os, &budget), OS_OK);
     if (fault->prepare != NULL) {
         fault->prepare();
     }
@@ -395,7 +398,8 @@ static void create_leaves_nothing_behind_when_it_fails(void **state)
     fake_os_init_default(&fake);
     for (;; nth++) {
         fake_os_fail(&fake, FAKE_ANY_KIND, nth);
-        os_error error = virtual_memory_create(&memory, &fake.os);
+        budget_init(&budget);
+        os_error error = virtual_memory_create(&memory, &fake.os, &budget);
         if (error == OS_OK) {
             break;
         }

@@ -108,8 +108,8 @@ static void a_release_takes_off_the_remaining_commit_and_the_reservation(void **
     assert_counts(SLOT, SLOT);
     release(kept + PAGE - 1); /* Win32 rounds down to the page first */
     assert_counts(0, 0);
-    assert_int_equal(usage_peak(&memory.reserved), SLOT + 5 * PAGE);
-    assert_int_equal(usage_peak(&memory.committed), SLOT + 3 * PAGE);
+    assert_int_equal(usage_peak(&budget.reserved), SLOT + 5 * PAGE);
+    assert_int_equal(usage_peak(&budget.committed[BUDGET_PAGES]), SLOT + 3 * PAGE);
 }
 
 static void release_twice_fails_and_leaves_the_neighbours_untouched(void **state)
@@ -233,10 +233,10 @@ static void expect_dropped(size_t regions)
     fake_os_totals(&fake, &reserved, &committed);
     assert_null(virtual_memory_check(&memory));
     assert_int_equal(memory.freed_behind, regions);
-    assert_int_equal(usage_current(&memory.reserved), reserved);
-    assert_int_equal(usage_current(&memory.committed), committed);
-    assert_int_equal(usage_current(&memory.budget.commit.used), committed);
-    assert_false(budget_is_broken(&memory.budget));
+    assert_int_equal(usage_current(&budget.reserved), reserved);
+    assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), committed);
+    assert_int_equal(usage_current(&budget.commit.used), committed);
+    assert_null(budget_broken(&budget));
 }
 
 static void a_release_of_what_others_have_released_drops_it(void **state)
@@ -290,7 +290,7 @@ static void a_refused_release_of_what_has_a_new_owner_already_drops_it(void **st
     assert_null(fake.after);
     assert_int_equal(memory.freed_behind, 1);
     assert_null(virtual_memory_check(&memory));
-    assert_int_equal(usage_current(&memory.committed), 0);
+    assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), 0);
     assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), HM_FOREIGN);
     free_behind(base);
 }
@@ -308,7 +308,7 @@ static void a_smaller_reservation_of_others_at_the_base_is_not_the_region(void *
                                               OS_PAGE_READWRITE, BUDGET_TASK, &result),
                          OS_OK);
     assert_int_equal(memory.freed_behind, 1);
-    assert_int_equal(usage_current(&memory.reserved), 0);
+    assert_int_equal(usage_current(&budget.reserved), 0);
     free_behind(base);
     expect_dropped(1);
 }
@@ -322,7 +322,7 @@ static void a_refusal_by_the_budget_finds_what_others_have_released(void **state
     assert_int_equal(virtual_memory_alloc(&memory, base, 20 * PAGE, OS_MEM_COMMIT,
                                           OS_PAGE_READWRITE, BUDGET_TASK, &result),
                      OS_OK);
-    budget_set_limits(&memory.budget, &limits);
+    budget_set_limits(&budget, &limits);
     free_behind(base);
     assert_int_equal(virtual_memory_alloc(&memory, base + 20 * PAGE, PAGE, OS_MEM_COMMIT,
                                           OS_PAGE_READWRITE, BUDGET_TASK, &result),
@@ -374,17 +374,17 @@ static void a_new_reservation_drops_what_the_table_has_in_its_place(void **state
 /* As after a write into our memory: no count wraps, and it is seen. */
 static void a_count_that_would_fall_below_zero_breaks_the_budget(void **state)
 {
-    struct usage *const counts[] = {&memory.committed, &memory.reserved};
+    struct usage *const counts[] = {&budget.committed[BUDGET_PAGES], &budget.reserved};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         uintptr_t base = reserve_at(0, 4, OS_MEM_COMMIT);
-        atomic_store(&memory.budget.broken, false);
         assert_true(usage_subtract(counts[i], PAGE));
         size_t less = usage_current(counts[i]);
         assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), OS_OK);
-        assert_true(budget_is_broken(&memory.budget));
+        assert_non_null(budget_broken(&budget));
         assert_int_equal(usage_current(counts[i]), less);
         assert_true(usage_subtract(counts[i], less)); /* what there is: nothing */
+        atomic_store(&budget.broken, NULL);
     }
 }
 

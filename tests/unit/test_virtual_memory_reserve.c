@@ -88,8 +88,8 @@ static void a_reserve_the_os_refuses_changes_nothing_and_is_no_peak(void **state
     assert_alloc_fails(0, fake.os.max_address, reserve | OS_MEM_COMMIT, OS_NOT_ENOUGH_MEMORY);
     assert_alloc_fails(0, PAGE, reserve | 0x40000000u, OS_INVALID_PARAMETER);
     assert_counts(SLOT, 0);
-    assert_int_equal(usage_peak(&memory.reserved), SLOT);
-    assert_int_equal(usage_peak(&memory.committed), 0);
+    assert_int_equal(usage_peak(&budget.reserved), SLOT);
+    assert_int_equal(usage_peak(&budget.committed[BUDGET_PAGES]), 0);
 }
 
 static void sizes_that_overflow_are_left_to_the_os(void **state)
@@ -110,7 +110,7 @@ static void sizes_that_overflow_are_left_to_the_os(void **state)
                          OS_INVALID_PARAMETER);
     }
     assert_counts(SLOT, 0);
-    assert_int_equal(usage_peak(&memory.reserved), SLOT);
+    assert_int_equal(usage_peak(&budget.reserved), SLOT);
 
     /* In a region with three runs, ranges that wrap and end below where they begin. */
     uintptr_t large = alloc(0, 8 * MIB, OS_MEM_RESERVE);
@@ -219,8 +219,8 @@ static void a_reservation_that_can_be_neither_recorded_nor_given_back_is_reporte
     fake_os_fail(&fake, FAKE_VIRTUAL_FREE, 1);
     assert_int_equal(try_alloc(beyond, SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT, &result), HM_BROKEN);
     assert_true(result == POISON);
-    assert_int_equal(usage_current(&memory.reserved), 0); /* it is nobody's */
-    assert_int_equal(usage_current(&memory.budget.commit.used), 0);
+    assert_int_equal(usage_current(&budget.reserved), 0); /* it is nobody's */
+    assert_int_equal(usage_current(&budget.commit.used), 0);
     assert_int_equal(fake.os.virtual_free(&fake.os, beyond, 0, OS_MEM_RELEASE), OS_OK);
 }
 #endif
@@ -229,7 +229,7 @@ static void a_reserve_beyond_the_budget_asks_the_os_for_nothing(void **state)
 {
     const struct budget_limits limits = {SLOT, 0, 2 * SLOT, false};
     (void)state;
-    budget_set_limits(&memory.budget, &limits);
+    budget_set_limits(&budget, &limits);
     size_t calls = fake.calls[FAKE_VIRTUAL_ALLOC];
     assert_alloc_fails(0, 3 * SLOT, OS_MEM_RESERVE, HM_OVER_RESERVE);
     assert_alloc_fails(0, 2 * SLOT, OS_MEM_RESERVE | OS_MEM_COMMIT, HM_OVER_COMMIT);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A struct virtual_memory on an OS that keeps its own books, for the tests of each of its operations.
+ * A struct virtual_memory on an OS that counts by itself, for the tests of each of its operations.
  * What is true after every test is judged in tear_down. Trap numbers in those tests are from the
  * list of what a naive implementation does to the CLR: 5 sub-allocation, 6 changed flags, 7 commit
  * without an address, 8 reset, 9 double counting, 27 memory for the tables themselves.
@@ -16,19 +16,22 @@
 #define BASE ((uintptr_t)0x10000000)
 
 static struct fake_os fake;
+static struct budget budget;
 static struct virtual_memory memory;
 
 static inline int set_up_in(uintptr_t lowest, uintptr_t max_address)
 {
     fake_os_init(&fake, lowest, max_address);
-    return virtual_memory_create(&memory, &fake.os) == OS_OK ? 0 : -1;
+    budget_init(&budget);
+    return virtual_memory_create(&memory, &fake.os, &budget) == OS_OK ? 0 : -1;
 }
 
 static inline int set_up(void **state)
 {
     (void)state;
     fake_os_init_default(&fake);
-    return virtual_memory_create(&memory, &fake.os) == OS_OK ? 0 : -1;
+    budget_init(&budget);
+    return virtual_memory_create(&memory, &fake.os, &budget) == OS_OK ? 0 : -1;
 }
 
 /* Whatever a test has done, the table agrees with the OS in the end and leaves nothing behind. */
@@ -38,8 +41,8 @@ static inline int tear_down(void **state)
     size_t reserved = 0, committed = 0;
     (void)state;
     fake_os_totals(&fake, &reserved, &committed);
-    bool agree = usage_current(&memory.reserved) == reserved &&
-                 usage_current(&memory.committed) == committed;
+    bool agree = usage_current(&budget.reserved) == reserved &&
+                 usage_current(&budget.committed[BUDGET_PAGES]) == committed;
     virtual_memory_destroy(&memory);
     bool clean = usage_current(&memory.table_memory.committed) == 0;
     return fake_os_destroy(&fake) == 0 && fault == NULL && agree && clean ? 0 : -1;
@@ -94,8 +97,8 @@ static inline void assert_foreign(uintptr_t address, size_t size, uint32_t type)
 static inline void assert_counts(size_t reserved, size_t committed)
 {
     size_t by_table = POISON, by_os = POISON, os_reserved = POISON, os_committed = POISON;
-    assert_int_equal(usage_current(&memory.reserved), reserved);
-    assert_int_equal(usage_current(&memory.committed), committed);
+    assert_int_equal(usage_current(&budget.reserved), reserved);
+    assert_int_equal(usage_current(&budget.committed[BUDGET_PAGES]), committed);
     fake_os_totals(&fake, &os_reserved, &os_committed);
     assert_int_equal(os_reserved, reserved);
     assert_int_equal(os_committed, committed);

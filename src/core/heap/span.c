@@ -121,7 +121,7 @@ os_error span_open(struct span_source *source, const struct span_plan *plan,
         span_table_put(&source->table, span);
         return error;
     }
-    budget_heap_add(source->budget, plan->commit);
+    budget_added(source->budget, BUDGET_HEAP, 0, plan->commit);
     *result = span;
     return OS_OK;
 }
@@ -141,7 +141,7 @@ os_error span_grow(struct span_source *source, struct span *span, size_t bytes,
         budget_give_back(source->budget, 0, bytes);
         return error;
     }
-    budget_heap_add(source->budget, bytes);
+    budget_added(source->budget, BUDGET_HEAP, 0, bytes);
     span->committed += bytes;
     span->usable = usable_blocks(span);
     return OS_OK;
@@ -174,9 +174,8 @@ os_error span_close(struct span_source *source, struct span *span)
         atomic_fetch_add_explicit(&source->freed_behind_bytes, span->reserved,
                                   memory_order_relaxed);
     }
-    budget_heap_subtract(source->budget, span->committed);
-    budget_give_back(source->budget, 0, span->committed);
+    budget_removed(source->budget, BUDGET_HEAP, 0, span->committed);
     atomic_store_explicit(&span->heap, NULL, memory_order_relaxed);
     span_table_put(&source->table, span);
-    return budget_is_broken(source->budget) ? HM_BROKEN : OS_OK;
+    return budget_broken(source->budget) != NULL ? HM_BROKEN : OS_OK;
 }

@@ -4,6 +4,15 @@
  */
 #include "core/limits/budget.h"
 
+static const char over_commit[] = "more commit was given back than was charged";
+static const char over_reserve[] = "more address space was given back than was charged";
+static const char over_reserved[] = "more address space was released than was reserved";
+static const char *const over_part[BUDGET_PARTS] = {
+    [BUDGET_PAGES] = "more pages of regions were decommitted than were committed",
+    [BUDGET_HEAP] = "more pages of heaps were decommitted than were committed",
+    [BUDGET_FOREIGN] = "more commit of others was given back than was charged",
+};
+
 static size_t load(const _Atomic size_t *value)
 {
     return atomic_load_explicit(value, memory_order_relaxed);
@@ -35,7 +44,9 @@ void budget_set_limits(struct budget *budget, const struct budget_limits *limits
     }
 }
 
-bool budget_charge(struct budget_line *line, size_t bytes, enum budget_level level)
+/* ---- take and give back ---- */
+
+static bool take(struct budget_line *line, size_t bytes, enum budget_level level)
 {
     if (bytes == 0) {
         return true; /* above a ceiling too: pages committed again, a request for the other line */
@@ -52,9 +63,19 @@ bool budget_charge(struct budget_line *line, size_t bytes, enum budget_level lev
     return true;
 }
 
-bool budget_refund(struct budget_line *line, size_t bytes)
+/* The first one stays: what comes after it may be its consequence. */
+static void break_budget(struct budget *budget, const char *what)
 {
-    return usage_subtract(&line->used, bytes);
+    const char *none = NULL;
+    atomic_compare_exchange_strong_explicit(&budget->broken, &none, what, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+static void subtract(struct budget *budget, struct usage *usage, size_t bytes, const char *what)
+{
+    if (!usage_subtract(usage, bytes)) {
+        break_budget(budget, what);
+    }
 }
 
 /* What Windows takes for `bytes` of address space; SIZE_MAX for what it has not. */
@@ -64,26 +85,14 @@ static size_t whole_slots(size_t bytes)
                                            : SIZE_MAX;
 }
 
-void budget_must(struct budget *budget, bool done)
-{
-    if (!done) {
-        atomic_store_explicit(&budget->broken, true, memory_order_relaxed);
-    }
-}
-
-void budget_deny(struct budget_line *line, enum budget_level level)
-{
-    atomic_fetch_add_explicit(&line->denied[level], 1, memory_order_relaxed);
-}
-
 os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum budget_level level)
 {
     size_t slots = whole_slots(reserve);
-    if (!budget_charge(&budget->reserve, slots, level)) {
+    if (!take(&budget->reserve, slots, level)) {
         return HM_OVER_RESERVE;
     }
-    if (!budget_charge(&budget->commit, commit, level)) {
-        budget_refund(&budget->reserve, slots);
+    if (!take(&budget->commit, commit, level)) {
+        subtract(budget, &budget->reserve.used, slots, over_reserve);
         return HM_OVER_COMMIT;
     }
     /* Only what the flag has granted: without it, more than the limit is in use because the limit
@@ -101,8 +110,39 @@ os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum 
 
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit)
 {
-    budget_must(budget, budget_refund(&budget->commit, commit));
-    budget_must(budget, budget_refund(&budget->reserve, whole_slots(reserve)));
+    subtract(budget, &budget->commit.used, commit, over_commit);
+    subtract(budget, &budget->reserve.used, whole_slots(reserve), over_reserve);
+}
+
+/* ---- what is there ---- */
+
+void budget_added(struct budget *budget, enum budget_part part, size_t reserve, size_t commit)
+{
+    usage_add(&budget->reserved, reserve);
+    usage_add(&budget->committed[part], commit);
+}
+
+void budget_removed(struct budget *budget, enum budget_part part, size_t reserve, size_t commit)
+{
+    subtract(budget, &budget->committed[part], commit, over_part[part]);
+    subtract(budget, &budget->reserved, reserve, over_reserved);
+    budget_give_back(budget, reserve, commit);
+}
+
+bool budget_remove(struct budget *budget, enum budget_part part, size_t commit)
+{
+    bool there = usage_subtract(&budget->committed[part], commit);
+    if (there) {
+        budget_give_back(budget, 0, commit);
+    }
+    return there;
+}
+
+/* ---- refusals ---- */
+
+void budget_deny(struct budget_line *line, enum budget_level level)
+{
+    atomic_fetch_add_explicit(&line->denied[level], 1, memory_order_relaxed);
 }
 
 bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
@@ -110,18 +150,6 @@ bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
 {
     return commit <= load(&budget->commit.ceiling[level]) &&
            whole_slots(reserve) <= load(&budget->reserve.ceiling[level]);
-}
-
-/* ---- heaps ---- */
-
-void budget_heap_add(struct budget *budget, size_t bytes)
-{
-    usage_add(&budget->heap, bytes);
-}
-
-void budget_heap_subtract(struct budget *budget, size_t bytes)
-{
-    budget_must(budget, usage_subtract(&budget->heap, bytes));
 }
 
 /* ---- reports ---- */
@@ -137,9 +165,19 @@ size_t budget_overdraft(const struct budget *budget)
     return now > limit ? now - limit : 0;
 }
 
-size_t budget_available(const struct budget *budget, enum budget_level level)
+const char *budget_check(const struct budget *budget)
 {
-    size_t ceiling = load(&budget->commit.ceiling[level]);
-    size_t now = budget_in_use(budget);
-    return now < ceiling ? ceiling - now : 0;
+    size_t committed = 0;
+    for (int part = 0; part < BUDGET_PARTS; part++) {
+        committed += usage_current(&budget->committed[part]);
+    }
+    if (budget_broken(budget) != NULL) {
+        return budget_broken(budget);
+    }
+    if (committed != budget_in_use(budget)) {
+        return "the commit that is charged is not the sum of its parts";
+    }
+    return usage_current(&budget->reserved) <= usage_current(&budget->reserve.used)
+               ? NULL
+               : "more address space is reserved than is charged";
 }

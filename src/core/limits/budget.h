@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * How much the runtime may take, and who is refused first.
+ * The one account of a manager's memory: how much there is, for what, how much there may be, and who
+ * is refused first.
  *
- * Two amounts are charged before the OS is asked, and refunded when it refuses or the memory goes:
- * commit (pages of regions and of heaps) and reserve (address space). Each charge is one atomic
- * step against one limit, so the sum never exceeds the limit by a byte, whatever the number of
- * threads, and a refused charge has changed nothing.
+ *                     taken               of that, there
+ *     commit          `commit.used`   =   pages + heap + foreign
+ *     address space   `reserve.used`  >=  `reserved`, which is not rounded up to slots
+ *
+ * Both amounts are taken before the OS is asked. Then either the OS refuses, and they are given back
+ * (budget_give_back), or the memory is there and is added to its part (budget_added) until it has gone
+ * (budget_removed). While requests are under way more is taken than is there; whenever none is, the two
+ * sides of the table agree to the byte, which budget_check tells. Each take is one atomic step against
+ * one limit, so the sum never exceeds the limit by a byte, whatever the number of threads, and a refused
+ * one has changed nothing. The peaks of the parts never show what was refused.
  *
  * Inside the commit limit L lies an emergency part E, kept for those whom a refusal would hurt more:
  *
@@ -19,8 +26,8 @@
  * Address space is charged as Windows consumes it, in whole slots of 64 KiB: a region of one page
  * takes one.
  *
- * Refunds that are more than was charged change nothing and break the budget: somebody has lost
- * count, and no figure can be trusted any more. budget_is_broken tells.
+ * Whoever would take more off a count than it holds changes nothing and breaks the budget: somebody
+ * has lost count, and no figure can be trusted any more. budget_broken says which.
  *
  * Limits change at any time from any thread, also below what is in use: then nothing new is granted
  * until enough has been given back. A charge that races with the change sees the old limit or the
@@ -45,6 +52,14 @@ struct budget_limits {
     bool overdraft;
 };
 
+/* What committed memory is there for. */
+enum budget_part {
+    BUDGET_PAGES,   /* of regions */
+    BUDGET_HEAP,    /* pages of heaps */
+    BUDGET_FOREIGN, /* what others commit and ask the manager for */
+    BUDGET_PARTS
+};
+
 /* One amount and what it may rise to, by level. */
 struct budget_line {
     struct usage used;
@@ -55,50 +70,53 @@ struct budget_line {
 struct budget {
     struct budget_line commit;
     struct budget_line reserve;
-    _Atomic size_t commit_limit;   /* L, which an overdraft leaves behind */
-    _Atomic size_t overdraft_peak; /* the most that the flag has let be in use beyond it */
-    atomic_bool broken;            /* a refund of more than was charged */
-    struct usage heap;             /* of commit: pages of heaps */
+    struct usage committed[BUDGET_PARTS]; /* bytes */
+    struct usage reserved;                /* bytes of regions */
+    _Atomic size_t commit_limit;          /* L, which an overdraft leaves behind */
+    _Atomic size_t overdraft_peak;        /* the most that the flag has let be in use beyond it */
+    _Atomic(const char *) broken;         /* which count would have fallen below zero, or NULL */
 };
 
 void budget_init(struct budget *budget);
 void budget_set_limits(struct budget *budget, const struct budget_limits *limits);
 
-/* Take `bytes` for a request of `level`. False: not within the limit. */
-bool budget_charge(struct budget_line *line, size_t bytes, enum budget_level level);
-bool budget_refund(struct budget_line *line, size_t bytes); /* false: so much is not charged */
-
-/* Count a request that was refused for good; one that waits is charged several times. */
-void budget_deny(struct budget_line *line, enum budget_level level);
-
-/* Charge `reserve` and `commit` bytes, both or none. OS_OK, HM_OVER_RESERVE or HM_OVER_COMMIT. */
+/* Take `reserve` and `commit` bytes for a request of `level`, both or none. OS_OK, HM_OVER_RESERVE or
+ * HM_OVER_COMMIT. */
 os_error budget_take(struct budget *budget, size_t reserve, size_t commit, enum budget_level level);
+
+/* What was taken is not there after all. */
 void budget_give_back(struct budget *budget, size_t reserve, size_t commit);
 
-/* What every subtraction from a count must be; if not, the budget is broken. */
-void budget_must(struct budget *budget, bool done);
+/* What was taken is there. */
+void budget_added(struct budget *budget, enum budget_part part, size_t reserve, size_t commit);
+
+/* What was there has gone, and is given back. */
+void budget_removed(struct budget *budget, enum budget_part part, size_t reserve, size_t commit);
+
+/* The same for those who may ask for too much; false, and nothing has changed, if so much is not there.
+ * In one step: of two threads that remove the same bytes one is refused. */
+bool budget_remove(struct budget *budget, enum budget_part part, size_t commit);
+
+/* Count a request that was refused for good; one that waits is taken for several times. */
+void budget_deny(struct budget_line *line, enum budget_level level);
 
 /* Whether a request of these amounts can ever be granted at this level with the limits in force. */
 bool budget_can_fit(const struct budget *budget, size_t reserve, size_t commit,
                     enum budget_level level);
 
-static inline bool budget_is_broken(const struct budget *budget)
+/* NULL, or what has broken it. */
+static inline const char *budget_broken(const struct budget *budget)
 {
     return atomic_load_explicit(&budget->broken, memory_order_relaxed);
 }
 
-/* Count pages of heaps, which budget_take was asked for, once they are there, and before they are given
- * back. */
-void budget_heap_add(struct budget *budget, size_t bytes);
-void budget_heap_subtract(struct budget *budget, size_t bytes);
+/* NULL, or how the account contradicts itself. No request may be under way. */
+const char *budget_check(const struct budget *budget);
 
 /* Bytes of commit in use. */
 size_t budget_in_use(const struct budget *budget);
 
 /* Bytes of commit in use beyond the limit: an overdraft, or a limit that was lowered. */
 size_t budget_overdraft(const struct budget *budget);
-
-/* Bytes of commit that a request of `level` could still be granted. */
-size_t budget_available(const struct budget *budget, enum budget_level level);
 
 #endif

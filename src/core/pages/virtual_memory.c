@@ -5,10 +5,10 @@
  */
 #include "core/pages/virtual_memory.h"
 
-os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os)
+os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os,
+                               struct budget *budget)
 {
-    *memory = (struct virtual_memory){.os = os, .table_memory = {.os = os}};
-    budget_init(&memory->budget);
+    *memory = (struct virtual_memory){.os = os, .table_memory = {.os = os}, .budget = budget};
     return region_table_create(&memory->regions, &memory->table_memory);
 }
 
@@ -72,9 +72,7 @@ static void forget(struct virtual_memory *memory, const struct region_guard *reg
 {
     size_t committed = region->pages->committed * memory->os->page_size;
     region_table_discard(&memory->regions, region);
-    budget_must(&memory->budget, usage_subtract(&memory->committed, committed));
-    budget_must(&memory->budget, usage_subtract(&memory->reserved, region->size));
-    budget_give_back(&memory->budget, region->size, committed);
+    budget_removed(memory->budget, BUDGET_PAGES, region->size, committed);
 }
 
 /* The same for one that others have released. */
@@ -131,7 +129,7 @@ static os_error reserve(struct virtual_memory *memory, uintptr_t address, size_t
     if (id == 0) {
         return OS_NOT_ENOUGH_MEMORY;
     }
-    os_error error = budget_take(&memory->budget, region.size, committed, level);
+    os_error error = budget_take(memory->budget, region.size, committed, level);
     if (error != OS_OK) {
         goto no_budget;
     }
@@ -142,8 +140,7 @@ static os_error reserve(struct virtual_memory *memory, uintptr_t address, size_t
     drop_overlapped(memory, base, region.size);
     /* Counted before anybody can find, and release, the region; not counted when refused, or the
      * peak would show it. */
-    usage_add(&memory->reserved, region.size);
-    usage_add(&memory->committed, committed);
+    budget_added(memory->budget, BUDGET_PAGES, region.size, committed);
     region.base = base;
     error = region_table_publish(&memory->regions, id, &region, commit);
     if (error != OS_OK) {
@@ -156,10 +153,10 @@ no_slots:
     if (os->virtual_free(os, base, 0, OS_MEM_RELEASE) != OS_OK) {
         error = HM_BROKEN; /* and this reservation will never be freed */
     }
-    budget_must(&memory->budget, usage_subtract(&memory->committed, committed));
-    budget_must(&memory->budget, usage_subtract(&memory->reserved, region.size));
+    budget_removed(memory->budget, BUDGET_PAGES, region.size, committed);
+    goto no_budget;
 no_memory:
-    budget_give_back(&memory->budget, region.size, committed);
+    budget_give_back(memory->budget, region.size, committed);
 no_budget:
     region_table_recycle(&memory->regions, id);
     return error;
@@ -181,7 +178,7 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
         return OS_NOT_ENOUGH_MEMORY;
     }
     size_t added = change.pages * os->page_size;
-    os_error error = budget_take(&memory->budget, 0, added, level);
+    os_error error = budget_take(memory->budget, 0, added, level);
     if (error != OS_OK) {
         page_set_cancel(&change, pool);
         return error;
@@ -189,10 +186,10 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
     error = os->virtual_alloc(os, address, size, type, protect, result);
     if (error != OS_OK) {
         page_set_cancel(&change, pool);
-        budget_give_back(&memory->budget, 0, added);
+        budget_give_back(memory->budget, 0, added);
         return error;
     }
-    usage_add(&memory->committed, added);
+    budget_added(memory->budget, BUDGET_PAGES, 0, added);
     page_set_apply(region->pages, region->page_count, &change, pool);
     return OS_OK;
 }
@@ -266,8 +263,7 @@ static os_error decommit_locked(struct virtual_memory *memory, const struct regi
     if (error == OS_OK) {
         size_t removed = change.pages * os->page_size;
         page_set_apply(region->pages, region->page_count, &change, &memory->regions.pool);
-        budget_must(&memory->budget, usage_subtract(&memory->committed, removed));
-        budget_give_back(&memory->budget, 0, removed);
+        budget_removed(memory->budget, BUDGET_PAGES, 0, removed);
     }
     return error;
 }
@@ -360,6 +356,9 @@ void virtual_memory_measure(struct virtual_memory *memory, size_t *by_table, siz
 
 const char *virtual_memory_check(struct virtual_memory *memory)
 {
-    return region_table_check(&memory->regions, usage_current(&memory->reserved),
-                              usage_current(&memory->committed));
+    const char *wrong = budget_check(memory->budget);
+    return wrong != NULL
+               ? wrong
+               : region_table_check(&memory->regions, usage_current(&memory->budget->reserved),
+                                    usage_current(&memory->budget->committed[BUDGET_PAGES]));
 }

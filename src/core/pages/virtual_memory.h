@@ -5,7 +5,7 @@
  *
  *   reserve   One request is one OS reservation; no flag is added or removed. A commit without
  *             an address is a reserve and commit.
- *   budget    Charged before the OS is asked, refunded when it refuses: budget.h.
+ *   budget    Taken before the OS is asked, given back when it refuses: budget.h, which has the counts.
  *   commit    Counts the pages of the rounded range that were not committed before. Committing
  *             again costs nothing. Addresses in no region of ours go to the OS uncounted.
  *   decommit  The same, backwards. Size 0 at the base means the whole region.
@@ -39,10 +39,8 @@ struct virtual_memory {
     const struct os *os;
     struct table_memory table_memory;
     struct region_table regions;
-    struct budget budget;          /* what may be reserved and committed, heap blocks included */
-    struct usage reserved;         /* bytes of regions */
-    struct usage committed;        /* bytes of their pages */
-    _Atomic uint64_t freed_behind; /* regions that others have released */
+    struct budget *budget;               /* the manager's: what may be there, and what is */
+    _Atomic uint64_t freed_behind;       /* regions that others have released */
     _Atomic uint64_t freed_behind_bytes; /* of address space */
 };
 
@@ -52,8 +50,10 @@ struct region_info {
     size_t committed;
 };
 
-/* OS_NOT_ENOUGH_MEMORY on failure. Regions still alive at destroy stay with the process. */
-os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os);
+/* `budget` must stay. OS_NOT_ENOUGH_MEMORY on failure. Regions still alive at destroy stay with the
+ * process. */
+os_error virtual_memory_create(struct virtual_memory *memory, const struct os *os,
+                               struct budget *budget);
 void virtual_memory_destroy(struct virtual_memory *memory);
 
 /* Arguments and errors as VirtualAlloc; HM_OVER_COMMIT or HM_OVER_RESERVE when the budget does not
