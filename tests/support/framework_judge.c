@@ -185,8 +185,8 @@ void judge_freed(struct clr *clr, char *address, SIZE_T size, DWORD type)
     if (type == MEM_DECOMMIT) {
         judge(clr, all_pages(address, size, MEM_RESERVE, 0), RULE(4),
               "decommitted pages at %p are still there", (void *)address);
-    } else if (clr->parked ==
-               clr->running) { /* or a thread may have been given the place already */
+    } else if (clr->parked == clr->running) {
+        /* While threads run, one of them may have been given the place already. */
         judge(clr, ask_windows(address).AllocationBase != (void *)address, RULE(4),
               "the released region at %p is still there", (void *)address);
     }
