@@ -174,6 +174,7 @@ struct request {
     os_error refusal;   /* what the budget said, OS_OK while it has not refused */
     bool trimmed;       /* the last refusal made the heaps give back what they had to spare */
     ULONGLONG deadline; /* of the wait for room; set by the first refusal */
+    DWORD last_error;   /* of the caller, for a request that succeeds after a wait */
 };
 
 /* Of a request that was refused, whether to ask again; if not, *error may have changed. */
@@ -195,6 +196,9 @@ static inline os_error request_begin(struct request *request, struct host_memory
 {
     *request = (struct request){
         .manager = manager, .level = level_of(level), .kind = kind, .bytes = bytes};
+    if (manager->commit_wait_ms != 0) {
+        request->last_error = GetLastError();
+    }
     return fault_plan_refuses(&manager->faults, request->level, kind, bytes) ? HM_INJECTED : OS_OK;
 }
 
@@ -207,6 +211,9 @@ static inline HRESULT request_end(struct request *request, os_error error)
 {
     if (error != OS_OK) {
         return request_failed(request, error);
+    }
+    if (request->deadline != 0) {
+        SetLastError(request->last_error); /* Windows' own refusal has set it */
     }
     pressure_check(request->manager->pressure);
     return S_OK;

@@ -11,7 +11,7 @@
  *
  * A wait never starts for what can never fit, nor when the process is ending: the threads that could
  * make room are gone by then. Windows' own refusal for lack of page file is waited for in the same way:
- * a page file that grows has room a moment later.
+ * a page file that grows has room a moment later. Memory for our own tables is not waited for.
  *
  * Heaps keep some memory that no block needs: a refusal takes it back, and the request tries again.
  *
