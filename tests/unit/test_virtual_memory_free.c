@@ -369,6 +369,31 @@ static void a_new_reservation_drops_what_the_table_has_in_its_place(void **state
     expect_dropped(3);
 }
 
+/* Nobody touches them again; one has other memory of others in its place. */
+static void a_measurement_drops_what_others_have_released(void **state)
+{
+    uintptr_t first = reserve_at(0, 20, OS_MEM_COMMIT), stays = reserve_at(0, 3, OS_MEM_COMMIT);
+    uintptr_t second = reserve_at(0, 20, OS_MEM_COMMIT), last = reserve_at(0, 20, 0), result;
+    size_t by_table, by_os;
+    (void)state;
+    free_behind(first);
+    free_behind(second);
+    assert_int_equal(fake.os.virtual_alloc(&fake.os, second, 5 * PAGE,
+                                           OS_MEM_RESERVE | OS_MEM_COMMIT, OS_PAGE_READWRITE,
+                                           &result),
+                     OS_OK);
+    free_behind(last);
+    virtual_memory_measure(&memory, &by_table, &by_os);
+    assert_int_equal(by_table, 3 * PAGE);
+    assert_int_equal(by_os, 3 * PAGE);
+    free_behind(second);
+    expect_dropped(3);
+    assert_int_equal(memory.freed_behind_bytes, 60 * PAGE);
+    virtual_memory_measure(&memory, &by_table, &by_os);
+    assert_int_equal(virtual_memory_free(&memory, stays, 0, OS_MEM_RELEASE), OS_OK);
+    expect_dropped(3);
+}
+
 /* ---- counts ---- */
 
 /* As after a write into our memory: no count wraps, and it is seen. */
@@ -438,6 +463,7 @@ int main(void)
         TEST(a_smaller_reservation_of_others_at_the_base_is_not_the_region),
         TEST(a_refusal_by_the_budget_finds_what_others_have_released),
         TEST(a_new_reservation_drops_what_the_table_has_in_its_place),
+        TEST(a_measurement_drops_what_others_have_released),
         TEST(what_windows_must_refuse_is_refused_before_anything_is_touched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,8 +58,8 @@ static bool belongs_to(const struct os *os, uintptr_t address, uintptr_t base)
            (info.state != OS_MEM_FREE && info.allocation_base == base);
 }
 
-/* After a refusal: whether the OS no longer has the reservation that the table calls `region`, but
- * nothing, or that of somebody else. A frame of its own, for it is rare. */
+/* Whether the OS no longer has the reservation that the table calls `region`, but nothing, or that of
+ * somebody else. A frame of its own, for it is rare. */
 static __attribute__((noinline)) bool is_gone(const struct os *os,
                                               const struct region_guard *region)
 {
@@ -83,15 +83,23 @@ static void drop(struct virtual_memory *memory, const struct region_guard *regio
     forget(memory, region);
 }
 
+/* Drop a locked region that is gone, which unlocks it. False: it is there, and locked. */
+static bool drop_if_gone(struct virtual_memory *memory, const struct region_guard *region)
+{
+    if (!is_gone(memory->os, region)) {
+        return false;
+    }
+    region_table_withdraw(&memory->regions, region);
+    drop(memory, region);
+    return true;
+}
+
 /* Unlock a region after a commit or decommit, and drop it if that failed and it is gone: also when it
  * was the budget that refused, for its charge may be what is missing. */
 static void unlock_or_drop(struct virtual_memory *memory, const struct region_guard *region,
                            os_error error)
 {
-    if (error != OS_OK && is_gone(memory->os, region)) {
-        region_table_withdraw(&memory->regions, region);
-        drop(memory, region);
-    } else {
+    if (error == OS_OK || !drop_if_gone(memory, region)) {
         region_table_unlock(&memory->regions, region);
     }
 }
@@ -346,7 +354,8 @@ void virtual_memory_measure(struct virtual_memory *memory, size_t *by_table, siz
     *by_table = 0;
     *by_os = 0;
     while (region_table_next(&memory->regions, at.base + at.size, &at)) {
-        if (region_table_lock(&memory->regions, at.base, &region)) {
+        if (region_table_lock(&memory->regions, at.base, &region) &&
+            !drop_if_gone(memory, &region)) {
             *by_table += region.pages->committed * memory->os->page_size;
             *by_os += committed_by_os(memory->os, region.base, region.size);
             region_table_unlock(&memory->regions, &region);

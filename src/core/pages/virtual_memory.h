@@ -16,10 +16,11 @@
  *   free of anything that is not a region of ours: HM_FOREIGN, and the OS is not called. Arguments
  *             that Windows refuses of any region are refused before anything is touched.
  *   freed behind our back   Code in the process has released a region with its own VirtualFree. When
- *             the OS then refuses a call for that region, VirtualQuery tells, and when it hands the
- *             addresses out again they cannot be ours any more: the region is dropped, refunded and
- *             counted, the caller gets what the OS said, and life goes on. Addresses that somebody
- *             else has reserved since, exactly there and as many, look like ours.
+ *             the OS then refuses a call for that region, or when all are measured, VirtualQuery
+ *             tells, and when it hands the addresses out again they cannot be ours any more: the
+ *             region is dropped, refunded and counted, the caller gets what the OS said, and life
+ *             goes on. Addresses that somebody else has reserved since, exactly there and as many,
+ *             look like ours.
  *
  * Each operation prepares what can fail, calls the OS once, and then only does what cannot fail.
  * After any failure the table, the counts and the OS agree. At every quiet moment the committed
@@ -75,7 +76,7 @@ bool virtual_memory_next(struct virtual_memory *memory, uintptr_t address,
                          struct region_info *info);
 
 /* Add up the committed bytes of every region, by our table and by the OS, each region at one moment
- * under its lock. */
+ * under its lock. One that others have released is dropped. */
 void virtual_memory_measure(struct virtual_memory *memory, size_t *by_table, size_t *by_os);
 
 /* At a quiet moment: NULL, or what is wrong with the tables. */
