@@ -161,7 +161,9 @@ static void write_members(const struct report *report, struct text_writer *write
                  {"cushionBytes", statistics->CushionBytes});
     WRITE_OBJECT(writer, "regions", {"current", statistics->RegionsCurrent},
                  {"peak", statistics->RegionsPeak},
-                 {"writeWatch", report->figures.write_watch_regions});
+                 {"writeWatch", report->figures.write_watch_regions},
+                 {"freedBehind", statistics->FreedBehindRegions},
+                 {"freedBehindBytes", statistics->FreedBehindBytes});
     WRITE_OBJECT(writer, "heap", {"currentBytes", statistics->HeapCommitCurrentBytes},
                  {"peakBytes", statistics->HeapCommitPeakBytes},
                  {"currentBlocks", statistics->HeapCurrentBlocks},

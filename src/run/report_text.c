@@ -32,6 +32,23 @@ static void write_usage(struct text_writer *writer, const char *name, UINT64 cur
     text_write(writer, "\n");
 }
 
+/* What other code in the process has freed of hostmem's, behind its back. */
+static void write_freed_behind(struct text_writer *writer, const struct figures *figures)
+{
+    if (figures->statistics.FreedBehindRegions) {
+        text_write(writer, "  ");
+        text_write_count(writer, figures->statistics.FreedBehindRegions, 0);
+        text_write(writer, " regions (");
+        write_bytes(writer, figures->statistics.FreedBehindBytes, 0);
+        text_write(writer, ") were freed by others\n");
+    }
+    if (figures->binding.FreedBehind) {
+        text_write(writer, "  ");
+        text_write_count(writer, figures->binding.FreedBehind, 0);
+        text_write(writer, " views or handles of sections were freed by others\n");
+    }
+}
+
 static void write_memory(struct text_writer *writer, const struct report *report)
 {
     const HOSTMEM_STATISTICS *statistics = &report->figures.statistics;
@@ -53,13 +70,11 @@ static void write_memory(struct text_writer *writer, const struct report *report
     text_write(writer, "\n");
     write_figure(writer, "heap blocks", statistics->HeapCurrentBlocks);
     write_figure(writer, "mapped views", statistics->ViewsCurrent);
-    if (report->figures.binding.FreedBehind) {
-        write_figure(writer, "views, sections others freed", report->figures.binding.FreedBehind);
-    }
     text_write(writer, "  ");
     text_write_padded(writer, "hostmem's own tables", LABEL);
     write_bytes(writer, statistics->TableBytes + report->figures.binding.TableBytes, FIGURE);
     text_write(writer, "\n");
+    write_freed_behind(writer, &report->figures);
     if (report->figures.commit_bytes != report->figures.commit_os_bytes) {
         text_write(writer, "  the system counts ");
         text_write_count(writer, report->figures.commit_os_bytes, 0);

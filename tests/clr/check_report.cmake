@@ -1,5 +1,6 @@
 # cmake -D COMMAND=... -D RUNTIME=... -D EXIT_CODE=... -D REPORT=... [-D EXPECT=...]
-#     [-D OUTPUT=...] [-D NO_REPORT=TRUE] [-D NO_HEAP=TRUE] [-D WINE_EXIT_CODE=...] -P check_report.cmake
+#     [-D OUTPUT=...] [-D NO_REPORT=TRUE] [-D NO_HEAP=TRUE] [-D WINE_EXIT_CODE=...]
+#     [-D FREED_BEHIND=...] -P check_report.cmake
 #
 # Runs hostmem-run on a real runtime and checks the exit code and the JSON report.
 #
@@ -12,6 +13,8 @@
 #            calls.VirtualAlloc for instance and a value another key, a number or a word
 # OUTPUT     regular expression for what the program prints; optional
 # NO_HEAP    the runtime's native blocks are the C runtime's: from 5.0 on
+# FREED_BEHIND  how many regions other code in the process frees; 0 if it is left out. The runtime may
+#            free some of them again, which is refused
 # NO_REPORT  the process is terminated: REPORT is left empty, and EXPECT does not apply
 
 if(NOT EXISTS ${RUNTIME})
@@ -63,7 +66,6 @@ list(APPEND EXPECT
     "commit.currentBytes = commit.osBytes"
     "commit.currentBytes > 0"
     "regions.current > 0"
-    "foreign.virtualFree = 0"
     "foreign.free = 0"
     "sections.freedBehind = 0"
     "sections.refusedRefunds = 0"
@@ -72,6 +74,12 @@ list(APPEND EXPECT
     "calls.CreateMalloc = 1"
     "calls.RegisterMemoryNotificationCallback = 1"
 )
+if(FREED_BEHIND)
+    list(APPEND EXPECT "regions.freedBehind = ${FREED_BEHIND}" "foreign.virtualFree <= regions.freedBehind")
+else()
+    list(APPEND EXPECT "regions.freedBehind = 0" "regions.freedBehindBytes = 0"
+        "foreign.virtualFree = 0")
+endif()
 if(NOT NO_HEAP)
     list(APPEND EXPECT "heap.currentBlocks > 0")
 endif()
