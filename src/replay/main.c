@@ -247,7 +247,7 @@ int wmain(int argc, WCHAR **argv)
         return EXIT_UNUSABLE;
     }
     if (command.summary) {
-        result = trace_summary_write(&trace, stdout) ? 0 : fail(NULL, "out of memory");
+        result = trace_summary_write(&trace, &plan, stdout) ? 0 : fail(NULL, "out of memory");
     } else {
         result = replay(&command, &trace, &plan);
     }

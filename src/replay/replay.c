@@ -262,6 +262,44 @@ static void replay_record(struct replay *replay, const struct places *places, si
     give_back_surplus(replay, record, &call, &answer);
 }
 
+/* ---- Freed by others ---- */
+
+/* As others did it: with our own VirtualFree. Where the call that comes is about other memory, a manager
+ * found out by itself; here a release of which nobody asks the answer tells it. */
+static void free_behind(struct replay *replay, const struct places *places,
+                        const struct trace_freed *freed)
+{
+    const struct trace_step *step = &replay->plan->steps[freed->step];
+    struct call call = {.method = TRACE_VIRTUAL_FREE, .type = MEM_RELEASE};
+    struct answer ignored;
+    call.address = places->regions[freed->region].base;
+    if (call.address == NULL) {
+        return;
+    }
+    VirtualFree(call.address, 0, MEM_RELEASE);
+    if (step->place == TRACE_PLACE_REGION && step->number == freed->region) {
+        return;
+    }
+    if (replay->target.manager != NULL) {
+        target_call(&replay->target, &call, &ignored);
+    }
+}
+
+/* One call, with what others freed before it. `next` is the first region that they free from here on. */
+static void replay_step(struct replay *replay, const struct places *places, size_t index,
+                        uint32_t *next)
+{
+    const struct trace_plan *plan = replay->plan;
+    uint32_t first = *next;
+    while (*next < plan->freed_count && plan->freed[*next].step == index) {
+        free_behind(replay, places, &plan->freed[(*next)++]);
+    }
+    replay_record(replay, places, index);
+    for (; first < *next; first++) {
+        places->regions[plan->freed[first].region].base = NULL;
+    }
+}
+
 /* ---- The end ---- */
 
 static UINT64 committed_bytes(const struct region *region)
@@ -344,6 +382,7 @@ static void free_places(struct places *places)
 bool replay_run(struct replay *replay)
 {
     struct places places = {0};
+    uint32_t freed = 0;
     bool good = make_places(replay, &places);
     if (good) {
         LARGE_INTEGER begin, end, frequency;
@@ -351,7 +390,7 @@ bool replay_run(struct replay *replay)
         QueryPerformanceCounter(&begin);
         UINT64 begin_ticks = __rdtsc();
         for (size_t i = 0; i < replay->trace->count; i++) {
-            replay_record(replay, &places, i);
+            replay_step(replay, &places, i, &freed);
         }
         UINT64 ticks = __rdtsc() - begin_ticks;
         QueryPerformanceCounter(&end);

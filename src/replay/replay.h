@@ -11,7 +11,8 @@
  * Not replayed are calls that were refused for lack of memory, unless the target keeps the limits
  * of the recorded manager; and Free of a block that is none, unless the target can tell. What
  * concerns memory of others is done to memory that stands for it, and what that answers is not
- * compared with the recording, but for refusals to free it.
+ * compared with the recording, but for refusals to free it. What others have freed behind the recorded
+ * manager's back is freed behind the target's.
  */
 #ifndef REPLAY_REPLAY_H
 #define REPLAY_REPLAY_H

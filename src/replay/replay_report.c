@@ -59,6 +59,9 @@ void replay_report_text(const struct replay *replay, FILE *out)
     if (replay->trace->header.missing != 0) {
         fprintf(out, "\n  missing in the trace: %" PRIu64 "\n", replay->trace->header.missing);
     }
+    if (replay->plan->freed_count != 0) {
+        fprintf(out, "\n  regions that others freed: %" PRIu32 "\n", replay->plan->freed_count);
+    }
     fprintf(out, "\n  %-35s%20s%20s\n", "bytes", "at the end", "peak");
     if (replay->has_statistics) {
         write_usage("committed", statistics->CommitCurrentBytes, statistics->CommitPeakBytes, out);
@@ -100,11 +103,13 @@ void replay_report_json(const struct replay *replay, FILE *out)
                 ",\n  \"commit\": {\"currentBytes\": %" PRIu64 ", \"peakBytes\": %" PRIu64
                 "},\n  \"reserve\": {\"currentBytes\": %" PRIu64 ", \"peakBytes\": %" PRIu64
                 "},\n  \"heap\": {\"currentBytes\": %" PRIu64 ", \"peakBytes\": %" PRIu64
-                ", \"currentBlocks\": %" PRIu64 ", \"blockBytes\": %" PRIu64 "}",
+                ", \"currentBlocks\": %" PRIu64 ", \"blockBytes\": %" PRIu64
+                "},\n  \"regions\": {\"freedBehind\": %" PRIu64 "}",
                 statistics->CommitCurrentBytes, statistics->CommitPeakBytes,
                 statistics->ReserveCurrentBytes, statistics->ReservePeakBytes,
                 statistics->HeapCommitCurrentBytes, statistics->HeapCommitPeakBytes,
-                statistics->HeapCurrentBlocks, statistics->HeapCurrentBytes);
+                statistics->HeapCurrentBlocks, statistics->HeapCurrentBytes,
+                statistics->FreedBehindRegions);
     }
     fprintf(out, ",\n  \"commitOsBytes\": %" PRIu64 "\n}\n", replay->os_commit_bytes);
 }

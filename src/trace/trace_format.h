@@ -38,7 +38,8 @@
  *   Free                                type: the heap's number · address
  *   ReleaseMalloc                       type: the heap's number; its last reference went
  *
- * The callers of IHostMallocBlocks, which is no interface of the CLR's, are not recorded.
+ * The callers of IHostMallocBlocks, which is no interface of the CLR's, are not recorded, nor is what
+ * other code in the process does to memory by itself: trace_plan.h says how that shows.
  */
 #ifndef TRACE_TRACE_FORMAT_H
 #define TRACE_TRACE_FORMAT_H

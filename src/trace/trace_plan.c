@@ -3,6 +3,10 @@
  * Live regions are an array sorted by address, searched by halves. Live blocks are a hash table with
  * open addressing, at most half full; a block that is freed leaves its place marked, because others
  * may lie behind it. The blocks of a heap that is released stay in the table and are dead.
+ *
+ * The trace is gone through twice. A call that was refused means that others have freed its region only
+ * if no later one had success there: of two threads that release it, the one that is refused can have the
+ * lower number. The first time finds that last success of each region.
  */
 #include "trace/trace_plan.h"
 
@@ -11,7 +15,12 @@
 
 #define MEM_COMMIT_FLAG 0x1000u
 #define MEM_RESERVE_FLAG 0x2000u
+#define MEM_DECOMMIT_FLAG 0x4000u
 #define MEM_RELEASE_FLAG 0x8000u
+#define E_INVALID_ADDRESS 0x800701e7u   /* ERROR_INVALID_ADDRESS … */
+#define E_INVALID_PARAMETER 0x80070057u /* … and what some systems say instead */
+#define E_INVALID_OPERATION                                                                        \
+    0x80131022u /* HOST_E_INVALIDOPERATION: no region of the manager's, any more */
 #define GRANULARITY 0x10000u
 
 struct live_region {
@@ -33,6 +42,8 @@ struct planner {
     struct trace_plan *plan;
     struct live_region *regions;
     size_t region_count;
+    size_t *last_success; /* by region number: the last step that shows the region to be there */
+    bool first_time;
     struct live_block *blocks;
     size_t block_mask;
     unsigned char heaps[TRACE_HEAPS_MAX + 1]; /* enum heap_state */
@@ -62,29 +73,39 @@ static struct live_region *find_region(struct planner *planner, uint64_t address
     return place < planner->region_count && region->base <= address ? region : NULL;
 }
 
-/* What is wrong, or NULL. */
-static const char *add_region(struct planner *planner, uint64_t base, uint64_t end, uint32_t number)
-{
-    if (base == 0 || end <= base) {
-        return "reserves memory where none can be";
-    }
-    size_t place = find_place(planner, base);
-    if (place < planner->region_count && planner->regions[place].base < end) {
-        return "reserves memory that is reserved already";
-    }
-    memmove(&planner->regions[place + 1], &planner->regions[place],
-            (planner->region_count - place) * sizeof(planner->regions[0]));
-    planner->regions[place] = (struct live_region){base, end, number};
-    planner->region_count++;
-    return NULL;
-}
-
 static void remove_region(struct planner *planner, const struct live_region *region)
 {
     size_t place = (size_t)(region - planner->regions);
     planner->region_count--;
     memmove(&planner->regions[place], &planner->regions[place + 1],
             (planner->region_count - place) * sizeof(planner->regions[0]));
+}
+
+/* Others have freed it before this step. */
+static void free_region(struct planner *planner, const struct live_region *region, size_t step)
+{
+    struct trace_plan *plan = planner->plan;
+    plan->freed[plan->freed_count++] = (struct trace_freed){step, region->number};
+    plan->freed_bytes += region->end - region->base;
+    remove_region(planner, region);
+}
+
+/* What is wrong, or NULL. */
+static const char *add_region(struct planner *planner, uint64_t base, uint64_t end, uint32_t number,
+                              size_t step)
+{
+    if (base == 0 || end <= base) {
+        return "reserves memory where none can be";
+    }
+    size_t place = find_place(planner, base);
+    while (place < planner->region_count && planner->regions[place].base < end) {
+        free_region(planner, &planner->regions[place], step);
+    }
+    memmove(&planner->regions[place + 1], &planner->regions[place],
+            (planner->region_count - place) * sizeof(planner->regions[0]));
+    planner->regions[place] = (struct live_region){base, end, number};
+    planner->region_count++;
+    return NULL;
 }
 
 /* ---- Blocks ---- */
@@ -126,6 +147,45 @@ static void locate(struct planner *planner, const struct trace_record *record,
     }
 }
 
+/* Whether a call that was refused means that the region it names is not there: all of it lies inside, and
+ * there is nothing else that the system could have against it. */
+static bool misses_region(const struct trace_record *record, const struct live_region *region)
+{
+    uint64_t left = region->end - record->address;
+    bool at_base = record->address == region->base;
+    if (record->method == TRACE_VIRTUAL_ALLOC) {
+        return record->type == MEM_COMMIT_FLAG && record->size - 1 < left &&
+               record->hresult == E_INVALID_ADDRESS;
+    }
+    bool sound = record->type == MEM_RELEASE_FLAG
+                     ? at_base && record->size == 0
+                     : record->type == MEM_DECOMMIT_FLAG &&
+                           (record->size == 0 ? at_base : record->size <= left);
+    return sound &&
+           (record->hresult == E_INVALID_ADDRESS || record->hresult == E_INVALID_PARAMETER ||
+            record->hresult == E_INVALID_OPERATION);
+}
+
+/* After a commit, decommit or release of pages at an address: whether its region was there. */
+static void judge_region(struct planner *planner, const struct trace_record *record,
+                         struct trace_step *step)
+{
+    size_t index = (size_t)(step - planner->plan->steps);
+    const struct live_region *region = find_region(planner, record->address);
+    if (region == NULL) {
+        return;
+    }
+    if (succeeded(record)) {
+        planner->last_success[region->number] = index;
+    } else if (!planner->first_time && index > planner->last_success[region->number] &&
+               misses_region(record, region)) {
+        if (record->hresult == E_INVALID_OPERATION) {
+            *step = (struct trace_step){.made = TRACE_NONE, .place = TRACE_PLACE_FOREIGN};
+        }
+        free_region(planner, region, index);
+    }
+}
+
 /* A wish for an address is not kept when it was granted: the place may be taken in the replay. One
  * that was refused was for a place that is taken, and a replay has such places too. */
 static const char *plan_virtual_alloc(struct planner *planner, const struct trace_record *record,
@@ -136,6 +196,7 @@ static const char *plan_virtual_alloc(struct planner *planner, const struct trac
                     (record->address == 0 && (record->type & MEM_COMMIT_FLAG) != 0);
     if (!succeeded(record) || !reserves) {
         locate(planner, record, step);
+        judge_region(planner, record, step);
         return NULL;
     }
     uint64_t begin = record->address != 0 ? record->address : record->result;
@@ -148,13 +209,15 @@ static const char *plan_virtual_alloc(struct planner *planner, const struct trac
     }
     step->offset = begin - record->result;
     step->made = planner->plan->regions++;
-    return add_region(planner, record->result, (end + page - 1) & ~(page - 1), step->made);
+    return add_region(planner, record->result, (end + page - 1) & ~(page - 1), step->made,
+                      (size_t)(step - planner->plan->steps));
 }
 
 static const char *plan_virtual_free(struct planner *planner, const struct trace_record *record,
                                      struct trace_step *step)
 {
     locate(planner, record, step);
+    judge_region(planner, record, step);
     if (!succeeded(record) || (record->type & MEM_RELEASE_FLAG) == 0) {
         return NULL;
     }
@@ -272,9 +335,32 @@ static bool prepare(struct planner *planner)
     }
     planner->block_mask = capacity - 1;
     planner->regions = calloc(regions, sizeof(*planner->regions));
+    planner->last_success = calloc(regions, sizeof(*planner->last_success));
     planner->blocks = calloc(capacity, sizeof(*planner->blocks));
     planner->plan->steps = calloc(planner->trace->count + 1, sizeof(*planner->plan->steps));
-    return planner->regions != NULL && planner->blocks != NULL && planner->plan->steps != NULL;
+    planner->plan->freed = calloc(regions, sizeof(*planner->plan->freed));
+    return planner->regions != NULL && planner->last_success != NULL && planner->blocks != NULL &&
+           planner->plan->steps != NULL && planner->plan->freed != NULL;
+}
+
+/* Once through the trace, from the beginning. */
+static bool plan_once(struct planner *planner, struct trace_error *error)
+{
+    struct trace_plan *plan = planner->plan;
+    *plan = (struct trace_plan){.steps = plan->steps, .freed = plan->freed};
+    planner->region_count = 0;
+    memset(planner->blocks, 0, (planner->block_mask + 1) * sizeof(*planner->blocks));
+    memset(planner->heaps, HEAP_UNKNOWN, sizeof(planner->heaps));
+    for (size_t i = 0; i < planner->trace->count; i++) {
+        const struct trace_record *record = &planner->trace->records[i];
+        const char *wrong = plan_record(planner, record, &plan->steps[i]);
+        if (wrong != NULL) {
+            snprintf(error->text, sizeof(error->text), "makes no sense: its call %u, %s, %s",
+                     (unsigned)record->sequence, trace_method_name(record->method), wrong);
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool plan_all(struct planner *planner, struct trace_error *error)
@@ -283,16 +369,12 @@ static bool plan_all(struct planner *planner, struct trace_error *error)
         snprintf(error->text, sizeof(error->text), "is too large for the memory there is");
         return false;
     }
-    for (size_t i = 0; i < planner->trace->count; i++) {
-        const struct trace_record *record = &planner->trace->records[i];
-        const char *wrong = plan_record(planner, record, &planner->plan->steps[i]);
-        if (wrong != NULL) {
-            snprintf(error->text, sizeof(error->text), "makes no sense: its call %u, %s, %s",
-                     (unsigned)record->sequence, trace_method_name(record->method), wrong);
-            return false;
-        }
+    planner->first_time = true;
+    if (!plan_once(planner, error)) {
+        return false;
     }
-    return true;
+    planner->first_time = false;
+    return plan_once(planner, error);
 }
 
 bool trace_plan_make(const struct trace *trace, struct trace_plan *plan, struct trace_error *error)
@@ -307,6 +389,7 @@ bool trace_plan_make(const struct trace *trace, struct trace_plan *plan, struct 
     planner->plan = plan;
     bool good = plan_all(planner, error);
     free(planner->regions);
+    free(planner->last_success);
     free(planner->blocks);
     free(planner);
     if (!good) {
@@ -318,5 +401,6 @@ bool trace_plan_make(const struct trace *trace, struct trace_plan *plan, struct 
 void trace_plan_free(struct trace_plan *plan)
 {
     free(plan->steps);
+    free(plan->freed);
     *plan = (struct trace_plan){0};
 }

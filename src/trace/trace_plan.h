@@ -5,8 +5,13 @@
  * record's address becomes a number and an offset. A replay then has an array lookup to do per call,
  * and whatever it calls gives the memory addresses of its own.
  *
- * A trace in which memory is given out twice, or taken back by nobody's leave, is no trace of a
- * memory manager that worked and is refused.
+ * Code in the process can release a region with a VirtualFree of its own, of which there is no record.
+ * Two things tell: a new reservation has its addresses, or a call that an intact region cannot refuse is
+ * refused and none has success after it. Such a region is freed by others before that call; one that no
+ * call meets again is not known to be.
+ *
+ * A trace in which a block is given out twice, or memory is taken back by nobody's leave, is no trace of
+ * a memory manager that worked and is refused.
  */
 #ifndef TRACE_TRACE_PLAN_H
 #define TRACE_TRACE_PLAN_H
@@ -29,11 +34,20 @@ struct trace_step {
     enum trace_place place;
 };
 
+/* A region that others have freed before a call. */
+struct trace_freed {
+    size_t step;
+    uint32_t region;
+};
+
 struct trace_plan {
     struct trace_step *steps; /* one per record of the trace; owned */
     uint32_t regions;         /* how many were made in all */
     uint32_t blocks;
-    uint32_t heaps; /* the highest number */
+    uint32_t heaps;            /* the highest number */
+    struct trace_freed *freed; /* in the order of the steps; owned */
+    uint32_t freed_count;
+    uint64_t freed_bytes;
 };
 
 /* False: `error` says why, and there is nothing to free. */

@@ -39,6 +39,7 @@ struct thread_summary {
 
 struct summary {
     const struct trace *trace;
+    const struct trace_plan *plan;
     struct method_summary methods[TRACE_METHOD_COUNT];
     struct histogram sizes[KIND_COUNT];
     struct thread_summary *threads; /* in the order in which they come up */
@@ -224,6 +225,10 @@ static void write_all(const struct summary *summary, FILE *out)
     if (header->missing != 0) {
         fprintf(out, "calls that the trace lacks: %" PRIu64 "\n", header->missing);
     }
+    if (summary->plan->freed_count != 0) {
+        fprintf(out, "regions that others freed: %" PRIu32 ", %" PRIu64 " bytes\n",
+                summary->plan->freed_count, summary->plan->freed_bytes);
+    }
     write_methods(summary, out);
     for (unsigned i = 0; i < KIND_COUNT; i++) {
         write_histogram(kind_names[i], &summary->sizes[i], out);
@@ -237,13 +242,14 @@ static void write_all(const struct summary *summary, FILE *out)
     write_slices(summary, out);
 }
 
-bool trace_summary_write(const struct trace *trace, FILE *out)
+bool trace_summary_write(const struct trace *trace, const struct trace_plan *plan, FILE *out)
 {
     struct summary *summary = calloc(1, sizeof(*summary));
     if (summary == NULL) {
         return false;
     }
     summary->trace = trace;
+    summary->plan = plan;
     bool good = count_all(summary);
     if (good) {
         write_all(summary, out);

@@ -43,6 +43,13 @@ add_test(NAME clr.nothing_freed_behind_text COMMAND ${run} --runtime ${dotnet_3.
 set_tests_properties(clr.nothing_freed_behind_text PROPERTIES LABELS clr TIMEOUT 60
     PASS_REGULAR_EXPRESSION "hostmem's own tables" FAIL_REGULAR_EXPRESSION "freed by others")
 
+# ---- In a trace ----
+
+# Every region is met again, or the trace would not show it. A replay frees the same regions behind its
+# target's back and gets the recorded answers, through whatever it is.
+trace_test(3.1.freed_behind RUNTIME ${dotnet_3.1} PROGRAM ${managed}/freed.exe EXIT_CODE 0
+    ARGUMENTS $<TARGET_FILE:freeing_module> all)
+
 # ---- A single-file program ----
 
 # Its code is what it is, so the module comes as a profiler, and the work is done by a server, which is

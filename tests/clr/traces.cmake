@@ -2,16 +2,17 @@
 
 set(replay ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:hostmem-replay>)
 
-# trace_test(<name> RUNTIME <folder> PROGRAM <file> [OPTIONS ...] [EXIT_CODE <n>] [REFUSED])
+# trace_test(<name> RUNTIME <folder> PROGRAM <file> [OPTIONS ...] [ARGUMENTS ...] [EXIT_CODE <n>] [REFUSED])
 function(trace_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "REFUSED" "RUNTIME;PROGRAM;EXIT_CODE" "OPTIONS")
-    if(NOT arg_EXIT_CODE)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "REFUSED" "RUNTIME;PROGRAM;EXIT_CODE"
+        "OPTIONS;ARGUMENTS")
+    if(NOT DEFINED arg_EXIT_CODE)
         set(arg_EXIT_CODE 42)
     endif()
     set(trace ${CMAKE_CURRENT_BINARY_DIR}/${name}.trace)
     set(report ${CMAKE_CURRENT_BINARY_DIR}/${name}.trace.json)
     set(command ${run} --runtime ${arg_RUNTIME} --report json=${report} --trace ${trace}
-        ${arg_OPTIONS} ${arg_PROGRAM})
+        ${arg_OPTIONS} ${arg_PROGRAM} ${arg_ARGUMENTS})
     add_test(NAME clr.trace.${name} COMMAND ${CMAKE_COMMAND}
         -D "COMMAND=${command}"
         -D "REPLAY=${replay}"

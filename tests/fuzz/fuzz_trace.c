@@ -84,6 +84,11 @@ static void check_plan(const struct trace *trace, const struct trace_plan *plan)
         }
     }
     REQUIRE(plan->regions == regions && plan->blocks == blocks);
+    REQUIRE(plan->freed_count <= regions);
+    for (uint32_t i = 0; i < plan->freed_count; i++) {
+        REQUIRE(plan->freed[i].region < regions && plan->freed[i].step < trace->count);
+        REQUIRE(i == 0 || plan->freed[i - 1].step <= plan->freed[i].step);
+    }
 }
 
 static void read_file(const void *bytes, size_t size, bool sealed)
@@ -98,9 +103,9 @@ static void read_file(const void *bytes, size_t size, bool sealed)
         return;
     }
     REQUIRE(trace.count == trace.header.records && (sealed || trace.count <= size / 64));
-    REQUIRE(trace_summary_write(&trace, nowhere));
     if (trace_plan_make(&trace, &plan, &error)) {
         check_plan(&trace, &plan);
+        REQUIRE(trace_summary_write(&trace, &plan, nowhere));
         trace_plan_free(&plan);
     } else {
         REQUIRE(error.text[0] != 0);

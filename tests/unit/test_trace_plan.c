@@ -139,6 +139,120 @@ static void what_was_refused_changed_nothing(void **state)
     trace_free(&trace);
 }
 
+/* ---- Freed by others ---- */
+
+#define INVALID_ADDRESS 0x800701e7u
+#define INVALID_PARAMETER 0x80070057u
+#define INVALID_OPERATION 0x80131022u
+
+/* The plan says that others freed these regions, each before that step, and nothing else. */
+static void expect_freed(struct file *file, const struct trace_freed *freed, uint32_t count,
+                         uint64_t bytes, struct trace_step *steps)
+{
+    struct trace trace;
+    struct trace_plan plan;
+    plan_file(file, &trace, &plan);
+    assert_int_equal(plan.freed_count, count);
+    assert_int_equal(plan.freed_bytes, bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(plan.freed[i].step, freed[i].step);
+        assert_int_equal(plan.freed[i].region, freed[i].region);
+    }
+    memcpy(steps, plan.steps, trace.count * sizeof(*steps));
+    trace_plan_free(&plan);
+    trace_free(&trace);
+}
+
+static void what_is_reserved_again_was_freed_by_others(void **state)
+{
+    const struct trace_freed freed[] = {{2, 0}, {2, 1}, {5, 3}};
+    struct trace_step steps[MOST];
+    struct file file;
+    (void)state;
+    begin(&file);
+    add(&file, TRACE_VIRTUAL_ALLOC, 0, SLOT, RESERVE, BASE);
+    add(&file, TRACE_VIRTUAL_ALLOC, 0, SLOT, RESERVE, BASE + SLOT);
+    add(&file, TRACE_VIRTUAL_ALLOC, 0, 4 * SLOT, RESERVE, BASE - SLOT);
+    add(&file, TRACE_VIRTUAL_FREE, BASE - SLOT, 0, RELEASE, 0);
+    add(&file, TRACE_VIRTUAL_ALLOC, BASE, 9 * PAGE, COMMIT | RESERVE, BASE);
+    add(&file, TRACE_VIRTUAL_ALLOC, BASE, 9 * PAGE, COMMIT | RESERVE, BASE);
+    add(&file, TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, 0);
+    expect_freed(&file, freed, 3, 2 * SLOT + 9 * PAGE, steps);
+    assert_int_equal(steps[3].number, 2);
+    assert_int_equal(steps[6].number, 4);
+}
+
+/* What is refused of a region that is there, by its arguments, by a limit, or for a moment, says nothing. */
+static void a_refusal_tells_of_others_only_if_nothing_else_explains_it(void **state)
+{
+    static const struct {
+        enum trace_method method;
+        uint64_t address, size;
+        uint32_t type, hresult;
+        bool freed;
+        enum trace_place place;
+    } calls[] = {
+        {TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, INVALID_ADDRESS, true, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, INVALID_PARAMETER, true, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, INVALID_OPERATION, true, TRACE_PLACE_FOREIGN},
+        {TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, 0x80004005, false, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE, PAGE, RELEASE, INVALID_PARAMETER, false, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE + PAGE, 0, RELEASE, INVALID_OPERATION, false, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE, 0, DECOMMIT, INVALID_PARAMETER, true, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE + PAGE, 0, DECOMMIT, INVALID_PARAMETER, false,
+         TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE + PAGE, 19 * PAGE, DECOMMIT, INVALID_ADDRESS, true,
+         TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE + PAGE, 19 * PAGE + 1, DECOMMIT, INVALID_ADDRESS, false,
+         TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_FREE, BASE + PAGE, PAGE, DECOMMIT | RELEASE, INVALID_PARAMETER, false,
+         TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_ALLOC, BASE + PAGE, 19 * PAGE, COMMIT, INVALID_ADDRESS, true,
+         TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_ALLOC, BASE + PAGE, 19 * PAGE + 1, COMMIT, INVALID_ADDRESS, false,
+         TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_ALLOC, BASE + PAGE, 0, COMMIT, INVALID_ADDRESS, false, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_ALLOC, BASE, PAGE, COMMIT, INVALID_PARAMETER, false, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_ALLOC, BASE, PAGE, COMMIT, 0x8007000e, false, TRACE_PLACE_REGION},
+        {TRACE_VIRTUAL_ALLOC, BASE, PAGE, RESERVE, INVALID_ADDRESS, false, TRACE_PLACE_REGION},
+    };
+    const struct trace_freed freed = {1, 0};
+    (void)state;
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        struct trace_step steps[MOST];
+        struct file file;
+        begin(&file);
+        add(&file, TRACE_VIRTUAL_ALLOC, 0, 20 * PAGE, RESERVE, BASE);
+        fails(&file, add(&file, calls[i].method, calls[i].address, calls[i].size, calls[i].type, 0),
+              calls[i].hresult);
+        add(&file, TRACE_VIRTUAL_QUERY, BASE + PAGE, 48, 0, 48);
+        expect_freed(&file, &freed, calls[i].freed, calls[i].freed ? 20 * PAGE : 0, steps);
+        assert_int_equal(steps[1].place, calls[i].place);
+        assert_int_equal(steps[2].place, calls[i].freed ? TRACE_PLACE_FOREIGN : TRACE_PLACE_REGION);
+    }
+}
+
+/* Of two threads that release it, the one that came too late has the lower number. */
+static void a_region_in_which_a_later_call_succeeds_was_there(void **state)
+{
+    const struct trace_freed freed = {6, 1};
+    struct trace_step steps[MOST];
+    struct file file;
+    (void)state;
+    begin(&file);
+    add(&file, TRACE_VIRTUAL_ALLOC, 0, 20 * PAGE, RESERVE, BASE);
+    fails(&file, add(&file, TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, 0), INVALID_OPERATION);
+    add(&file, TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, 0);
+    add(&file, TRACE_VIRTUAL_ALLOC, 0, 20 * PAGE, RESERVE, BASE);
+    fails(&file, add(&file, TRACE_VIRTUAL_FREE, BASE, PAGE, DECOMMIT, 0), INVALID_PARAMETER);
+    add(&file, TRACE_VIRTUAL_ALLOC, BASE, PAGE, COMMIT, BASE);
+    fails(&file, add(&file, TRACE_VIRTUAL_FREE, BASE, PAGE, DECOMMIT, 0), INVALID_PARAMETER);
+    fails(&file, add(&file, TRACE_VIRTUAL_FREE, BASE, 0, RELEASE, 0), INVALID_OPERATION);
+    expect_freed(&file, &freed, 1, 20 * PAGE, steps);
+    assert_int_equal(steps[1].place, TRACE_PLACE_REGION);
+    assert_int_equal(steps[7].place, TRACE_PLACE_FOREIGN);
+}
+
 static void what_no_memory_manager_does_is_refused(void **state)
 {
     static const struct {
@@ -148,9 +262,6 @@ static void what_no_memory_manager_does_is_refused(void **state)
         uint32_t type;
         uint64_t result;
     } calls[] = {
-        {"reserves memory that is reserved already", TRACE_VIRTUAL_ALLOC, 0, PAGE, RESERVE, BASE},
-        {"reserves memory that is reserved already", TRACE_VIRTUAL_ALLOC, 0, 2 * MIB, RESERVE,
-         BASE - SLOT},
         {"reserves memory where none can be", TRACE_VIRTUAL_ALLOC, 0, PAGE, RESERVE, 0},
         {"reserves memory where none can be", TRACE_VIRTUAL_ALLOC, 0, 0, RESERVE, 2 * BASE},
         {"reserves memory where none can be", TRACE_VIRTUAL_ALLOC, 0, UINT64_MAX - 2 * BASE,
@@ -239,6 +350,10 @@ static void records_with_any_content_are_planned_or_refused(void **state)
         assert_true(read_file(&file, 0, &trace, &error));
         if (trace_plan_make(&trace, &plan, &error)) {
             planned++;
+            for (uint32_t i = 0; i < plan.freed_count; i++) {
+                assert_true(plan.freed[i].region < plan.regions &&
+                            plan.freed[i].step < trace.count);
+            }
             for (size_t i = 0; i < trace.count; i++) {
                 const struct trace_step *step = &plan.steps[i];
                 assert_true(step->place != TRACE_PLACE_REGION || step->number < plan.regions);
@@ -262,6 +377,9 @@ int main(void)
         cmocka_unit_test(an_address_that_is_given_out_again_is_other_memory),
         cmocka_unit_test(a_granted_wish_keeps_its_distance_from_the_base),
         cmocka_unit_test(what_was_refused_changed_nothing),
+        cmocka_unit_test(what_is_reserved_again_was_freed_by_others),
+        cmocka_unit_test(a_refusal_tells_of_others_only_if_nothing_else_explains_it),
+        cmocka_unit_test(a_region_in_which_a_later_call_succeeds_was_there),
         cmocka_unit_test(what_no_memory_manager_does_is_refused),
         cmocka_unit_test(records_with_any_content_are_planned_or_refused),
     };
