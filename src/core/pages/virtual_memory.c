@@ -244,12 +244,11 @@ static os_error release_locked(struct virtual_memory *memory, const struct regio
         forget(memory, region);
         return OS_OK;
     }
-    /* Asked while it is withdrawn, for whoever has the addresses now must not meet it. Windows says
-     * "invalid address" of a base at which nothing is reserved, also when somebody reserves there a
-     * moment later; where the OS says something else of it, the table and the query tell. */
-    struct region_snapshot other;
-    if (error == OS_INVALID_ADDRESS || region_table_find(&memory->regions, region->base, &other) ||
-        is_gone(os, region)) {
+    /* "Invalid address" is what Windows says of a base at which nothing is reserved, Wine says "invalid
+     * parameter", and neither says it of a region that is there: the query would be too late, somebody
+     * may have reserved there since. Otherwise it tells, asked while the region is withdrawn, for whoever
+     * has the addresses now must not meet it. */
+    if (error == OS_INVALID_ADDRESS || error == OS_INVALID_PARAMETER || is_gone(os, region)) {
         drop(memory, region);
         return error;
     }
