@@ -51,6 +51,9 @@ os_error span_open(struct span_source *source, const struct span_plan *plan,
 os_error span_grow(struct span_source *source, struct span *span, size_t bytes,
                    enum budget_level level);
 
+/* Give back the pages that no block has had yet. HM_BROKEN: as span_close; nothing has changed. */
+os_error span_shrink(struct span_source *source, struct span *span);
+
 /* Give the span's memory back, live blocks included. HM_BROKEN: the system refuses to take what it
  * has; the memory stays charged, and the span its heap's. */
 os_error span_close(struct span_source *source, struct span *span);
