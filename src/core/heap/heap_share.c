@@ -59,7 +59,7 @@ static os_error close_span(const struct heap_owner *owner, struct heap_share *sh
     if (span->size_class != LARGE_CLASS) {
         struct heap_bin *bin = &share->bins[span->size_class];
         take_off(bin, span);
-        bin->committed -= span->committed;
+        bin->step = 0;
     }
     return span_close(owner->source, span);
 }
@@ -122,7 +122,7 @@ static size_t next_step(const struct heap_owner *owner, const struct heap_bin *b
                         size_t block_bytes)
 {
     size_t page = owner->source->os->page_size;
-    size_t step = at_most(2 * bin->committed, HEAP_STEP_BYTES);
+    size_t step = at_most(2 * bin->step, HEAP_STEP_BYTES);
     return round_up(step > block_bytes ? step : block_bytes, page);
 }
 
@@ -131,13 +131,13 @@ static os_error grow(const struct heap_owner *owner, struct heap_bin *bin, struc
 {
     size_t bytes = atomic_load_explicit(&span->block_bytes, memory_order_relaxed);
     size_t least = round_up(bytes, owner->source->os->page_size);
-    size_t step = at_most(next_step(owner, bin, bytes), span->reserved - span->committed);
-    os_error error = span_grow(owner->source, span, step, level);
+    size_t rest = span->reserved - span->committed, step = next_step(owner, bin, bytes);
+    os_error error = span_grow(owner->source, span, at_most(step, rest), level);
     if (error == HM_OVER_COMMIT && step > least) { /* what one block needs may be there */
         step = least;
-        error = span_grow(owner->source, span, step, level);
+        error = span_grow(owner->source, span, at_most(step, rest), level);
     }
-    bin->committed += error == OS_OK ? step : 0;
+    bin->step = error == OS_OK ? step : 0;
     return error;
 }
 
@@ -147,8 +147,11 @@ static os_error open_span(const struct heap_owner *owner, struct heap_share *sha
     struct heap_bin *bin = &share->bins[size_class];
     size_t bytes = size_class_bytes(size_class), slot = (size_t)1 << SLOT_SHIFT;
     size_t least = round_up(bytes, owner->source->os->page_size);
-    size_t reserve = at_most(round_up(4 * bin->committed, slot), HEAP_SPAN_BYTES);
-    reserve = reserve > HEAP_FIRST_BYTES ? reserve : HEAP_FIRST_BYTES;
+    size_t step = next_step(owner, bin, bytes);
+    size_t reserve = HEAP_SPAN_BYTES;
+    if (step < HEAP_STEP_BYTES) {
+        reserve = at_most(round_up(HEAP_FIRST_BLOCKS * bytes, slot), HEAP_SPAN_BYTES);
+    }
     struct span *span;
     struct span_plan plan = {
         .heap = owner->heap,
@@ -157,7 +160,7 @@ static os_error open_span(const struct heap_owner *owner, struct heap_share *sha
         .block_bytes = (uint32_t)bytes,
         .count = (uint32_t)at_most(reserve / bytes, SPAN_MAX_BLOCKS),
         .reserve = reserve,
-        .commit = at_most(next_step(owner, bin, bytes), reserve),
+        .commit = at_most(step, reserve),
         .protect = owner->protect,
     };
     os_error error = span_open(owner->source, &plan, level, &span);
@@ -166,7 +169,7 @@ static os_error open_span(const struct heap_owner *owner, struct heap_share *sha
         error = span_open(owner->source, &plan, level, &span);
     }
     if (error == OS_OK) {
-        bin->committed += plan.commit;
+        bin->step = plan.commit;
         share->kept += plan.commit; /* it is empty, for the moment */
         put_first(bin, span);
     }
@@ -305,21 +308,34 @@ static os_error close_kept(const struct heap_owner *owner, struct heap_share *sh
     return close_span(owner, share, span);
 }
 
+static os_error trim_span(const struct heap_owner *owner, struct heap_share *share,
+                          struct span *span)
+{
+    if (span->live == 0) {
+        return close_kept(owner, share, span);
+    }
+    size_t committed = span->committed;
+    os_error error = span_shrink(owner->source, span);
+    share->given_back += committed - span->committed;
+    share->bins[span->size_class].step = 0;
+    return error;
+}
+
 os_error heap_share_trim(const struct heap_owner *owner, struct heap_share *share, size_t *given)
 {
     size_t before = share->given_back;
-    os_error closed, error = collect_pending(owner, share);
+    os_error trimmed, error = collect_pending(owner, share);
     for (unsigned i = 0; i < SIZE_CLASSES; i++) {
         struct span *next;
         for (struct span *span = share->bins[i].first; span != NULL; span = next) {
             next = span->next;
-            closed = span->live == 0 ? close_kept(owner, share, span) : OS_OK;
-            error = closed != OS_OK ? closed : error;
+            trimmed = trim_span(owner, share, span);
+            error = trimmed != OS_OK ? trimmed : error;
         }
     }
     while (share->large_count > 0) {
-        closed = close_kept(owner, share, share->large[--share->large_count]);
-        error = closed != OS_OK ? closed : error;
+        trimmed = close_kept(owner, share, share->large[--share->large_count]);
+        error = trimmed != OS_OK ? trimmed : error;
     }
     *given = share->given_back - before;
     return error;

@@ -16,10 +16,12 @@
  *     kept      what may be given back: the commit of empty spans in the bins and of `large`,
  *               HEAP_KEPT_BYTES at most; beyond it a span is given back when its last block is freed
  *
- * A span grows as its class does. The first is HEAP_FIRST_BYTES of address space with one page committed;
- * each step commits twice what the class has in this share, up to HEAP_STEP_BYTES, and each new span
- * reserves four times as much, up to HEAP_SPAN_BYTES. Where the limit refuses a step, one page is asked
- * for. With smaller steps a heap that grows in all sizes at once spends a fifth of its time in the system.
+ * A class grows in steps: one page, then twice as much each time, up to HEAP_STEP_BYTES. Its first span
+ * has address space for HEAP_FIRST_BLOCKS blocks, so that the record of a class with few is small; those
+ * behind a step of full size have HEAP_SPAN_BYTES, and none has more. A system call costs as much as some
+ * sixty blocks of 64 bytes, and in a heap that grows in all sizes at once each class makes its own. What
+ * a step was too large by goes back in a trim; after that, when the limit refuses a step, and when a span
+ * has gone back, the class begins with one page again.
  *
  * Memory order: taking a share acquires what leaving it released, so everything in it is as the last
  * holder left it. The counts are atomic because reports read them at any time, relaxed because they
@@ -32,13 +34,12 @@
 
 #define HEAP_SHARES 8
 #define HEAP_LARGE_KEPT 8 /* large blocks */
+#define HEAP_FIRST_BLOCKS ((size_t)2048)
 #if UINTPTR_MAX > UINT32_MAX
-#define HEAP_FIRST_BYTES ((size_t)256 << 10)
 #define HEAP_SPAN_BYTES ((size_t)1 << 20)
-#define HEAP_STEP_BYTES ((size_t)128 << 10)
+#define HEAP_STEP_BYTES ((size_t)256 << 10)
 #define HEAP_KEPT_BYTES ((size_t)1 << 20)
 #else
-#define HEAP_FIRST_BYTES ((size_t)64 << 10)
 #define HEAP_SPAN_BYTES ((size_t)256 << 10)
 #define HEAP_STEP_BYTES ((size_t)64 << 10)
 #define HEAP_KEPT_BYTES ((size_t)512 << 10)
@@ -46,7 +47,7 @@
 
 struct heap_bin {
     struct span *first; /* with room; NULL: none */
-    size_t committed;   /* bytes, of all spans of the class */
+    size_t step;        /* bytes, the latest; 0: it begins again */
 };
 
 struct heap_share {
@@ -111,7 +112,7 @@ os_error heap_share_free(const struct heap_owner *owner, struct heap_share *shar
 os_error heap_share_free_large(const struct heap_owner *owner, struct heap_share *share,
                                struct span *span);
 
-/* Give back whatever is empty. The bytes in *given. */
+/* Give back empty spans, and of others the pages that no block has had yet. The bytes in *given. */
 os_error heap_share_trim(const struct heap_owner *owner, struct heap_share *share, size_t *given);
 
 static inline void heap_share_count(_Atomic uint64_t *calls, _Atomic size_t *bytes, size_t more)

@@ -157,6 +157,24 @@ bool span_has_gone(const struct span_source *source, const struct span *span)
             (info.state != OS_MEM_COMMIT || info.allocation_base != base_of(span)));
 }
 
+os_error span_shrink(struct span_source *source, struct span *span)
+{
+    const struct os *os = source->os;
+    size_t bytes = atomic_load_explicit(&span->block_bytes, memory_order_relaxed);
+    size_t used = (span->untouched * bytes + os->page_size - 1) & ~(os->page_size - 1);
+    size_t rest = span->committed - used;
+    if (rest == 0 || span_has_gone(source, span)) {
+        return OS_OK;
+    }
+    if (os->virtual_free(os, base_of(span) + used, rest, OS_MEM_DECOMMIT) != OS_OK) {
+        return HM_BROKEN;
+    }
+    budget_removed(source->budget, BUDGET_HEAP, 0, rest);
+    span->committed = used;
+    span->usable = usable_blocks(span);
+    return OS_OK;
+}
+
 os_error span_close(struct span_source *source, struct span *span)
 {
     const struct os *os = source->os;

@@ -51,6 +51,9 @@ os_error span_open(struct span_source *source, const struct span_plan *plan,
 os_error span_grow(struct span_source *source, struct span *span, size_t bytes,
                    enum budget_level level);
 
+/* Give back the pages that no block has had yet. HM_BROKEN: as span_close; nothing has changed. */
+os_error span_shrink(struct span_source *source, struct span *span);
+
 /* Give the span's memory back, live blocks included. HM_BROKEN: the system refuses to take what it
  * has; the memory stays charged, and the span its heap's. */
 os_error span_close(struct span_source *source, struct span *span);
@@ -136,11 +139,14 @@ static inline uint32_t span_pop(struct span *span)
     return index;
 }
 
-/* Take a block that nobody has had; there is one in what is committed. */
+/* Take a block that nobody has had; there is one in what is committed. Where the next one begins is
+ * fetched meanwhile: a heap that grows in many sizes comes back late. */
 static inline uint32_t span_touch(struct span *span)
 {
+    uint32_t index = span->untouched++;
     span->live++;
-    return span->untouched++;
+    __builtin_prefetch(block_header_of(span_block(span, index + 1)), 1);
+    return index;
 }
 
 static inline void span_push(struct span *span, uint32_t index)
