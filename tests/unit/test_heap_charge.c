@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a heap is charged, what it keeps, and what goes back; at a limit too.
+ */
+#include "unit/heap_calls.h"
+
+/* ---- what is charged ---- */
+
+static void a_first_block_commits_one_page(void **state)
+{
+    (void)state;
+    void *block = alloc(64);
+    assert_int_equal(charged(), PAGE);
+    assert_int_equal(fake.last[FAKE_VIRTUAL_ALLOC].protect, OS_PAGE_READWRITE);
+    expect_freed(block);
+    assert_int_equal(charged(), PAGE);
+    assert_int_equal(heaps_trim(&heaps), NDEBUG_OR(PAGE, 0));
+}
+
+static void what_is_charged_is_little_more_than_the_blocks(void **state)
+{
+    (void)state;
+    for (size_t size = 16; size <= 16 * KIB; size *= 4) {
+        size_t blocks = 4 * MIB / size, before = charged();
+        for (size_t i = 0; i < blocks; i++) {
+            alloc(size);
+        }
+        size_t all = BLOCK_FRONT_BYTES + size + BLOCK_TAIL_BYTES;
+        assert_true(charged() - before >= blocks * all);
+        assert_true(charged() - before <= blocks * all * 5 / 4 + HEAP_STEP_BYTES);
+        assert_sound(check_heaps());
+    }
+}
+
+static void freed_memory_goes_back_but_for_what_is_kept(void **state)
+{
+    enum { COUNT = 4000 };
+    static void *blocks[COUNT];
+    (void)state;
+    for (size_t size = 64; size <= 32 * KIB; size *= 8) {
+        for (size_t i = 0; i < COUNT; i++) {
+            blocks[i] = alloc(size);
+        }
+        for (size_t i = 0; i < COUNT; i++) {
+            expect_freed(blocks[(i * 1001) % COUNT]);
+        }
+        assert_sound(check_heaps());
+        assert_true(charged() <= 2 * HEAP_KEPT_BYTES + NDEBUG_OR(0, 5 * MIB));
+    }
+    heaps_trim(&heaps);
+    assert_sound(check_heaps());
+    assert_true(charged() <= NDEBUG_OR(0, 5 * MIB));
+}
+
+static void a_freed_large_block_is_there_for_the_next_of_its_size(void **state)
+{
+    (void)state;
+    void *block = alloc(100 * KIB);
+    expect_freed(block);
+    size_t calls = fake.calls[FAKE_VIRTUAL_ALLOC];
+    assert_ptr_equal(alloc(100 * KIB - 10), block);
+    assert_int_equal(fake.calls[FAKE_VIRTUAL_ALLOC], calls);
+    expect_freed(block);
+    assert_ptr_not_equal(alloc(30 * KIB), block); /* it would waste most of it */
+    assert_sound(check_heaps());
+}
+
+static void at_the_limit_what_is_kept_is_given_back_first(void **state)
+{
+    (void)state;
+    set_limit(MIB);
+    for (size_t size = 1000; size < 500 * KIB; size *= 2) {
+        void *blocks[200];
+        size_t count = 0;
+        while (count < 200 && heap_alloc(&heap, size, 0, BUDGET_TASK, &blocks[count]) == OS_OK) {
+            count++;
+        }
+        assert_true(count > 0);
+        assert_true(charged() <= MIB);
+        assert_sound(check_heaps());
+        while (count > 0) {
+            expect_freed(blocks[--count]);
+        }
+    }
+}
+
+static void a_limit_that_is_reached_refuses_and_changes_nothing(void **state)
+{
+    void *memory = (void *)POISON;
+    (void)state;
+    set_limit(64 * KIB);
+    void *block = alloc(50 * KIB);
+    assert_int_equal(heap_alloc(&heap, 50 * KIB, 0, BUDGET_TASK, &memory), HM_OVER_COMMIT);
+    assert_int_equal((uintptr_t)memory, POISON);
+    assert_sound(check_heaps());
+    expect_freed(block);
+    assert_int_equal(counts().blocks, 0);
+    expect_freed(alloc(60 * KIB));
+}
+
+static void the_last_page_of_a_limit_can_be_had(void **state)
+{
+    void *memory;
+    size_t blocks = 0;
+    (void)state;
+    set_limit(256 * KIB);
+    while (heap_alloc(&heap, 1000, 0, BUDGET_TASK, &memory) == OS_OK) {
+        blocks++;
+    }
+    assert_int_equal(charged(), 256 * KIB);
+    assert_true(blocks * (1000 + BLOCK_FRONT_BYTES + BLOCK_TAIL_BYTES) > 200 * KIB);
+    assert_sound(check_heaps());
+}
+
+static void an_executable_heap_asks_for_executable_pages(void **state)
+{
+    static struct heap executable;
+    void *memory;
+    (void)state;
+    memset(&executable, 0, sizeof(executable));
+    assert_int_equal(heap_create(&executable, &heaps, true, true), OS_OK);
+    static const size_t sizes[] = {64, MIB};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(heap_alloc(&executable, sizes[i], 0, BUDGET_TASK, &memory), OS_OK);
+        assert_int_equal(fake.last[FAKE_VIRTUAL_ALLOC].protect, OS_PAGE_EXECUTE_READWRITE);
+    }
+    assert_int_equal(heap_destroy(&executable), OS_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_first_block_commits_one_page),
+        TEST(what_is_charged_is_little_more_than_the_blocks),
+        TEST(freed_memory_goes_back_but_for_what_is_kept),
+        TEST(a_freed_large_block_is_there_for_the_next_of_its_size),
+        TEST(at_the_limit_what_is_kept_is_given_back_first),
+        TEST(a_limit_that_is_reached_refuses_and_changes_nothing),
+        TEST(the_last_page_of_a_limit_can_be_had),
+        TEST(an_executable_heap_asks_for_executable_pages),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
