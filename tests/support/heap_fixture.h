@@ -34,7 +34,6 @@
 static struct fake_os fake;
 static struct table_memory table_memory;
 static struct budget budget;
-static struct budget budget;
 static struct site_table sites;
 static struct heaps heaps;
 static struct heap heap;

@@ -42,6 +42,13 @@ static inline int tear_down(void **state)
     return heap_fixture_end() ? 0 : -1;
 }
 
+/* The heap was ended by the test; another one for the teardown. */
+static inline void start_again(void)
+{
+    memset(&heap, 0, sizeof(heap));
+    assert_int_equal(heap_create(&heap, &heaps, true, false), OS_OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 #endif

@@ -127,6 +127,35 @@ static void an_executable_heap_asks_for_executable_pages(void **state)
     assert_int_equal(heap_destroy(&executable), OS_OK);
 }
 
+/* To the last byte of address space that a first span has, and beyond it. */
+static void a_limit_that_rises_by_pages_is_used_to_the_last(void **state)
+{
+    void *memory;
+    (void)state;
+    for (size_t limit = PAGE; limit <= HEAP_FIRST_BYTES + 4 * PAGE; limit += PAGE) {
+        os_error error = OS_OK;
+        set_limit(limit);
+        while (error == OS_OK) {
+            error = heap_alloc(&heap, 1000, 0, BUDGET_TASK, &memory);
+        }
+        assert_int_equal(error, HM_OVER_COMMIT);
+        assert_int_equal(charged(), limit);
+        assert_sound(check_heaps());
+    }
+}
+
+/* More than any address space has, and less than a size can say. */
+static void a_size_beyond_the_address_space_is_out_of_memory(void **state)
+{
+    void *memory = (void *)POISON;
+    const size_t calls = fake_os_calls(&fake), most = fake.os.max_address - HEAP_SPAN_BYTES;
+    (void)state;
+    assert_int_equal(heap_alloc(&heap, most, 0, BUDGET_TASK, &memory), OS_NOT_ENOUGH_MEMORY);
+    assert_int_equal(heap_alloc(&heap, most + 1, 0, BUDGET_TASK, &memory), OS_NOT_ENOUGH_MEMORY);
+    assert_int_equal((uintptr_t)memory, POISON);
+    assert_int_equal(fake_os_calls(&fake), calls);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +167,8 @@ int main(void)
         TEST(a_limit_that_is_reached_refuses_and_changes_nothing),
         TEST(the_last_page_of_a_limit_can_be_had),
         TEST(an_executable_heap_asks_for_executable_pages),
+        TEST(a_limit_that_rises_by_pages_is_used_to_the_last),
+        TEST(a_size_beyond_the_address_space_is_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What others do to a heap: memory freed behind its back, blocks that were written around, and what is
- * reported of them, with their sites.
+ * Blocks that were written around, and freed ones that were written: what is reported of them, with their
+ * sites, and that nothing that is damaged is believed or handed out.
  */
 #include "unit/heap_calls.h"
 
@@ -26,56 +26,7 @@ static void a_site_counts_its_live_blocks(void **state)
     assert_true(heap_destroy(&heap) == OS_OK);
     assert_int_equal(site->blocks, 0);
     assert_int_equal(site->bytes, 0);
-    memset(&heap, 0, sizeof(heap));
-    assert_int_equal(heap_create(&heap, &heaps, true, false), OS_OK);
-}
-
-/* ---- memory that somebody else has freed ---- */
-
-static void free_behind_its_back(const void *memory)
-{
-    fake_os_forget(&fake, (uintptr_t)memory);
-}
-
-static void a_span_that_was_freed_by_others_is_dropped_and_counted(void **state)
-{
-    (void)state;
-    void *large = alloc(MIB), *small = alloc(1000);
-    free_behind_its_back(large);
-    free_behind_its_back(small);
-    assert_int_equal(heap_destroy(&heap), OS_OK);
-    assert_int_equal(heaps.source.freed_behind, 2);
-    assert_int_equal(charged(), 0);
-    memset(&heap, 0, sizeof(heap));
-    assert_int_equal(heap_create(&heap, &heaps, true, false), OS_OK);
-}
-
-static void a_span_that_vanished_is_not_grown_any_more(void **state)
-{
-    (void)state;
-    void *first = alloc(3000);
-    struct span *span = span_table_find(&heaps.source.table, (uintptr_t)first);
-    free_behind_its_back(first);
-    void *second = alloc(3000); /* perhaps at the same address */
-    memset(second, 1, 3000);
-    assert_true(span->gone);
-    assert_false(span_table_find(&heaps.source.table, (uintptr_t)second)->gone);
-    assert_int_equal(heap_destroy(&heap), OS_OK);
-    assert_int_equal(heaps.source.freed_behind, 1);
-    assert_int_equal(charged(), 0);
-    memset(&heap, 0, sizeof(heap));
-    assert_int_equal(heap_create(&heap, &heaps, true, false), OS_OK);
-}
-
-static void a_span_that_the_system_will_not_take_back_stays_charged_till_the_end(void **state)
-{
-    (void)state;
-    void *large = alloc(4 * MIB);
-    fake_os_fail(&fake, FAKE_VIRTUAL_FREE, 1);
-    assert_int_equal(heap_free(&heap, large), HM_BROKEN);
-    assert_int_equal(charged(), 4 * MIB + PAGE);
-    expect_foreign(large);
-    assert_int_equal(heaps.source.freed_behind, 0);
+    start_again();
 }
 
 static void damage_is_reported_with_its_block(void **state)
@@ -148,16 +99,140 @@ static void a_written_site_is_not_believed(void **state)
     assert_int_equal(site_table_at(&sites, number)->blocks, 0);
 }
 
+/* ---- what is said of damage ---- */
+
+/* A block of 100 bytes, and what is reported of it. */
+static unsigned char *alloc_at_site(uint32_t site)
+{
+    void *memory = NULL;
+    assert_int_equal(heap_alloc(&heap, 100, site, BUDGET_TASK, &memory), OS_OK);
+    reported[0] = '\0';
+    return memory;
+}
+
+#define EXPECT_REPORTED(block, ...)                                                                \
+    do {                                                                                           \
+        char damage_[160], text_[256];                                                             \
+        snprintf(damage_, sizeof(damage_), __VA_ARGS__);                                           \
+        snprintf(text_, sizeof(text_), "hostmem: the block at %p%s\n", (void *)(block), damage_);  \
+        assert_string_equal(reported, text_);                                                      \
+    } while (0)
+
+static void nobody_need_listen_to_reports(void **state)
+{
+    (void)state;
+    heaps.report = NULL;
+    unsigned char *block = alloc_at_site(0);
+    block_header_of(block)->words[0]++;
+    assert_int_equal(heap_free(&heap, block), HM_BROKEN);
+    assert_string_equal(reported, "");
+}
+
+/* By the heap's end, of a block that nobody has freed; all of the heap is given back all the same. */
+static void damage_is_found_when_the_heap_ends(void **state)
+{
+    (void)state;
+    unsigned char *block = alloc_at_site(site_table_get(&sites, "list.cpp", 42));
+    block_header_of(block)->words[1]++;
+    assert_int_equal(heap_destroy(&heap), HM_BROKEN);
+    EXPECT_REPORTED(block, " was written in front of its beginning");
+    assert_int_equal(charged(), 0);
+    start_again();
+}
+
+/* Long after it was freed, and without a report until somebody would get it. */
+static void a_block_that_was_written_in_its_list_is_not_handed_out(void **state)
+{
+    void *memory = (void *)POISON;
+    (void)state;
+    unsigned char *block = alloc_at_site(0);
+    expect_freed(block);
+    for (size_t i = 0; i < HEAP_FREED_KEPT; i++) { /* in debug builds it comes out of the ring */
+        expect_freed(alloc(3000));
+    }
+    block_header_of(block)->words[0]++;
+    assert_string_equal(reported, "");
+    assert_int_equal(heap_alloc(&heap, 100, 0, BUDGET_TASK, &memory), HM_BROKEN);
+    assert_int_equal((uintptr_t)memory, POISON);
+    EXPECT_REPORTED(block, " was written around after it had been freed");
+    expect_freed(alloc(100)); /* there are others */
+}
+
+#ifndef NDEBUG
+
+/* ---- what only debug builds see ---- */
+
+static void a_write_behind_the_end_is_reported_with_size_and_site(void **state)
+{
+    const uint32_t numbers[] = {0, site_table_get(&sites, "list.cpp", 42)};
+    size_t size = POISON;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        unsigned char *block = alloc_at_site(numbers[i]);
+        block[100]++;
+        assert_int_equal(heap_block_size(&heap, block, &size), HM_BROKEN);
+        assert_int_equal(size, POISON);
+        EXPECT_REPORTED(block, " of 100 bytes%s was written behind its end",
+                        i == 0 ? "" : " from list.cpp:42");
+        reported[0] = '\0';
+        assert_int_equal(heap_free(&heap, block), HM_BROKEN);
+        EXPECT_REPORTED(block, " of 100 bytes%s was written behind its end",
+                        i == 0 ? "" : " from list.cpp:42");
+    }
+}
+
+static void a_freed_block_is_looked_at_from_its_first_byte_to_behind_its_last(void **state)
+{
+    static const struct {
+        size_t at;
+        const char *damage;
+    } writes[] = {
+        {0, " of 100 bytes was written after it had been freed"},
+        {99, " of 100 bytes was written after it had been freed"},
+        {100, " of 100 bytes was written around after it had been freed"},
+    };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        unsigned char *block = alloc_at_site(0);
+        expect_freed(block);
+        assert_int_equal(heap_check_freed(&heap), OS_OK);
+        block[writes[i].at]++;
+        assert_int_equal(heap_check_freed(&heap), HM_BROKEN);
+        EXPECT_REPORTED(block, "%s", writes[i].damage);
+        block[writes[i].at]--;
+    }
+    assert_int_equal(heap_check_freed(&heap), OS_OK);
+}
+
+static void a_freed_block_that_was_written_is_found_when_the_heap_ends(void **state)
+{
+    (void)state;
+    unsigned char *block = alloc_at_site(0);
+    expect_freed(block);
+    block[50]++;
+    assert_int_equal(heap_destroy(&heap), HM_BROKEN);
+    EXPECT_REPORTED(block, " of 100 bytes was written after it had been freed");
+    assert_int_equal(charged(), 0);
+    start_again();
+}
+
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_site_counts_its_live_blocks),
-        TEST(a_span_that_was_freed_by_others_is_dropped_and_counted),
-        TEST(a_span_that_vanished_is_not_grown_any_more),
-        TEST(a_span_that_the_system_will_not_take_back_stays_charged_till_the_end),
         TEST(damage_is_reported_with_its_block),
         TEST(a_freed_block_that_was_written_is_not_handed_out),
         TEST(a_written_site_is_not_believed),
+        TEST(nobody_need_listen_to_reports),
+        TEST(damage_is_found_when_the_heap_ends),
+        TEST(a_block_that_was_written_in_its_list_is_not_handed_out),
+#ifndef NDEBUG
+        TEST(a_write_behind_the_end_is_reported_with_size_and_site),
+        TEST(a_freed_block_is_looked_at_from_its_first_byte_to_behind_its_last),
+        TEST(a_freed_block_that_was_written_is_found_when_the_heap_ends),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

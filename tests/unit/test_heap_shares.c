@@ -62,12 +62,32 @@ static void what_another_thread_trims_is_not_waited_for(void **state)
     assert_true(heaps_trim(&heaps) > MIB / 4);
 }
 
+/* The share of those who find all others taken, too: a trim does not wait for it. */
+static void a_trim_passes_over_every_share_that_is_taken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < HEAP_SHARES; i++) {
+        assert_true(heap_share_try(&heap.shares[i]));
+    }
+    expect_freed(alloc(MIB / 4));
+    os_lock_acquire(&heap.last_one);
+    assert_int_equal(heaps_trim(&heaps), 0);
+    os_lock_release(&heap.last_one);
+    for (size_t i = 0; i < HEAP_SHARES; i++) {
+        heap_share_leave(&heap.shares[i]);
+    }
+    heaps_trim(&heaps);
+    assert_sound(check_heaps());
+    assert_int_equal(charged(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_free_into_a_taken_share_is_collected_by_its_holder),
         TEST(with_every_share_taken_one_more_is_waited_for),
         TEST(what_another_thread_trims_is_not_waited_for),
+        TEST(a_trim_passes_over_every_share_that_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
