@@ -13,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../../.."
 
 renice -n 15 $$ >/dev/null
+export HOSTMEM_OPERATIONS=20000 # random ones, of each test: a mistake that they find is found soon
 root=$PWD
 work=$root/build/mutation
 tree=$work/tree
@@ -39,7 +40,7 @@ use() {
     kind=$1 build=$work/$1
     case $kind in
         core)
-            limit=20 suite=tests/unit runner=() suffix= library=hostmem_core
+            limit=40 suite=tests/unit runner=() suffix= library=hostmem_core
             # A shared library: the tests need not be linked again for each mutant. The sanitizers
             # judge as they do in the ordinary run.
             sed -i "s/(hostmem_core STATIC/(hostmem_core SHARED/" "$tree/src/CMakeLists.txt"
