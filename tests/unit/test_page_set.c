@@ -225,19 +225,44 @@ static void check_notices_every_kind_of_damage(void **state)
     assert_fault(page_set_check(&set, SMALL), "a small region keeps runs");
     assert_sound(page_set_check(&set, LARGE));
 
-    for (size_t i = 0; i < 5; i++) {
-        mark(&set, LARGE, 50 + 2 * i, 51 + 2 * i);
-    }
-    set.root->used--;
-    assert_fault(page_set_check(&set, LARGE), "a tree of pages has a wrong count or an empty node");
-    set.root->used++;
-    assert_sound(page_set_check(&set, LARGE));
     page_set_dispose(&set, LARGE, &pool);
 
     page_set_init(&set, SMALL, false, &pool);
     mark(&set, SMALL, 10, 20);
     set.inline_bits[0] ^= 1;
     assert_fault(page_set_check(&set, SMALL), "the count of committed pages is not their number");
+}
+
+static void check_notices_damage_to_every_node_of_a_tree(void **state)
+{
+    const char *const wrong = "a tree of pages has a wrong count or an empty node";
+    const size_t pages = 3 * LEAF;
+    struct page_set set;
+    (void)state;
+    page_set_init(&set, pages, false, &pool);
+    for (size_t i = 0; i < 5; i++) {
+        mark(&set, pages, LEAF / 2 * i, LEAF / 2 * i + 1);
+    }
+    assert_int_equal(set.form, PAGE_SET_IS_TREE);
+    struct page_node *root = set.root;
+    struct page_node *nodes[] = {root, root->children[0], root->children[1], root->children[2]};
+    for (size_t i = 0; i < 4; i++) {
+        nodes[i]->used--;
+        assert_fault(page_set_check(&set, pages), wrong);
+        nodes[i]->used += 2;
+        assert_fault(page_set_check(&set, pages), wrong);
+        nodes[i]->used--;
+    }
+    nodes[3]->bits[0] = 0; /* its only page */
+    nodes[3]->used = 0;
+    assert_fault(page_set_check(&set, pages), wrong);
+    nodes[3]->bits[0] = 1;
+    nodes[3]->used = 1;
+    set.root = NULL;
+    assert_fault(page_set_check(&set, pages), wrong);
+    set.root = root;
+    assert_sound(page_set_check(&set, pages));
+    page_set_dispose(&set, pages, &pool);
 }
 
 static void an_empty_range_is_no_page_in_either_form(void **state)
@@ -270,6 +295,7 @@ int main(void)
         TEST(prepare_alone_changes_no_page),
         TEST(agrees_with_a_naive_array_over_many_random_operations),
         TEST(check_notices_every_kind_of_damage),
+        TEST(check_notices_damage_to_every_node_of_a_tree),
         TEST(an_empty_range_is_no_page_in_either_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

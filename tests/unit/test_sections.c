@@ -208,10 +208,13 @@ static void many_names_keep_their_order(void **state)
 
 static void handles_of_others_are_passed_over(void **state)
 {
+    struct section_gone gone;
     (void)state;
     sections_mapped(&table, FIRST, VIEW, PAGE, 0); /* there is no section at all */
     assert_false(sections_lock_view(&table, VIEW));
+    assert_false(sections_range_given(&table, VIEW, PAGE, &gone));
     add_committed(SECOND, PAGE);
+    assert_int_equal(sections_unmapped(&table, VIEW, true).view, 0);
     assert_false(sections_lock_handle(&table, FIRST));
     assert_false(sections_lock_handle(&table, SECOND + 1));
     assert_int_equal(sections_handle_given(&table, THIRD), 0);
@@ -220,6 +223,7 @@ static void handles_of_others_are_passed_over(void **state)
     sections_unlock(&table);
     assert_false(sections_lock_handle(&table, THIRD));
     sections_mapped(&table, THIRD, VIEW, PAGE, 0);
+    sections_mapped(&table, SECOND, VIEW, 0, 0);
     assert_false(sections_lock_view(&table, VIEW));
     assert_int_equal(sections_closed(&table, FIRST, true), 0);
     assert_int_equal(table.freed_behind, 0);
@@ -260,6 +264,9 @@ static void a_section_without_table_memory_is_not_recorded(void **state)
         assert_true(sections_are_none(&table));
         assert_sound(sections_check(&table));
     }
+    fake_os_fail(&fake, FAKE_TABLE_RESERVE, 1); /* for the nodes of its pages */
+    assert_false(sections_add(&table, FIRST, MIB, false));
+    assert_true(sections_are_none(&table));
     add_committed(FIRST, MIB);
     fake_os_fail(&fake, FAKE_TABLE_RESERVE, 1);
     map(FIRST, VIEW, MIB, 0);

@@ -112,6 +112,24 @@ static void slots_of_a_unit_can_follow_a_whole_one_and_the_other_way_round(void 
     destroy();
 }
 
+/* The one that had the whole unit is still in the map; the OS has it no longer. */
+static void a_part_of_a_whole_unit_can_be_taken_over(void **state)
+{
+    const uintptr_t unit = 3 * NODE_UNIT;
+    (void)state;
+    create_exact(0xFFFEFFFFu);
+    set(unit, NODE_UNIT, 1);
+    set(unit + SLOT, 2 * SLOT, 2);
+    assert_range(unit + SLOT, 2 * SLOT, 2, 1, 1);
+    assert_range(unit, SLOT, 1, 0, 2);
+    assert_range(unit + 3 * SLOT, NODE_UNIT - 3 * SLOT, 1, 2, 0);
+    clear(1);
+    assert_range(unit + SLOT, 2 * SLOT, 2, 0, 0);
+    clear(2);
+    assert_int_equal(nodes(), 0);
+    destroy();
+}
+
 /* ---- alone ---- */
 
 static void a_range_that_is_alone_needs_no_node(void **state)
@@ -296,6 +314,7 @@ int main(void)
         cmocka_unit_test(a_range_across_a_border_has_two_ragged_ends),
         cmocka_unit_test(a_unit_less_one_slot_at_either_end_is_no_whole_unit),
         cmocka_unit_test(slots_of_a_unit_can_follow_a_whole_one_and_the_other_way_round),
+        cmocka_unit_test(a_part_of_a_whole_unit_can_be_taken_over),
         cmocka_unit_test(a_range_that_is_alone_needs_no_node),
         cmocka_unit_test(who_was_alone_is_found_when_another_one_comes),
         cmocka_unit_test(a_clear_leaves_the_slots_of_a_successor_alone),

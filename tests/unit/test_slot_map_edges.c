@@ -156,6 +156,49 @@ static void create_fails_cleanly_without_memory(void **state)
     destroy();
 }
 
+/* ---- damage ---- */
+
+static void check_notices_every_kind_of_damage(void **state)
+{
+    const char *const wrong = "a node of the slot map has a wrong count or is empty";
+    const char *const lost = "a node of the slot map is lost";
+    struct slot_map *map = &fixture.map;
+    (void)state;
+    create_exact(0xFFFEFFFFu);
+    set(3 * NODE_UNIT, SLOT, 1);
+    assert_int_equal(nodes(), 2);
+    struct slot_node *upper = &map->nodes[0], *leaf = &map->nodes[1];
+    assert_int_equal(leaf->words[0], 1);
+
+    for (size_t i = 0; i < 2; i++) {
+        struct slot_node *node = i == 0 ? upper : leaf;
+        node->used++;
+        assert_fault(slot_map_check(map), wrong);
+        node->used -= 2; /* 0, and there is a word */
+        assert_fault(slot_map_check(map), wrong);
+        node->used++;
+    }
+    atomic_store(&leaf->words[0], 0);
+    leaf->used = 0; /* a node that is empty */
+    assert_fault(slot_map_check(map), wrong);
+    leaf->used = 1;
+    atomic_store(&leaf->words[0], SLOT_MAP_NODE | 1); /* a node below the last level */
+    assert_fault(slot_map_check(map), wrong);
+    atomic_store(&leaf->words[0], 1);
+    assert_sound(slot_map_check(map));
+
+    set(9 * NODE_UNIT, SLOT, 2);
+    clear(2);
+    uint32_t free_head = map->free_head;
+    map->free_head = 0;
+    assert_fault(slot_map_check(map), lost);
+    map->free_head = free_head;
+    map->nodes[free_head - 1].next_free = free_head; /* a list without an end */
+    assert_fault(slot_map_check(map), lost);
+    map->nodes[free_head - 1].next_free = 0;
+    destroy();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +212,7 @@ int main(void)
 #endif
         cmocka_unit_test(no_memory_for_a_node_is_reported_and_a_later_attempt_succeeds),
         cmocka_unit_test(create_fails_cleanly_without_memory),
+        cmocka_unit_test(check_notices_every_kind_of_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
