@@ -156,6 +156,32 @@ static void a_size_beyond_the_address_space_is_out_of_memory(void **state)
     assert_int_equal(fake_os_calls(&fake), calls);
 }
 
+/* A step of the tables that fails at a time, until none does: the span's record, its blocks, its slots. */
+static void without_memory_for_the_tables_nothing_has_changed(void **state)
+{
+    static const size_t sizes[] = {64, 4 * MIB};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        os_error error = OS_NOT_ENOUGH_MEMORY;
+        for (size_t nth = 1; error != OS_OK; nth++) {
+            void *memory = (void *)POISON;
+            size_t before = charged();
+            fake_os_fail(&fake, FAKE_TABLE_COMMIT, nth);
+            error = heap_alloc(&heap, sizes[i], 0, BUDGET_TASK, &memory);
+            assert_int_equal(error,
+                             fake.failed_kind == FAKE_ANY_KIND ? OS_OK : OS_NOT_ENOUGH_MEMORY);
+            assert_sound(check_heaps());
+            if (error != OS_OK) {
+                assert_int_equal((uintptr_t)memory, POISON);
+                assert_int_equal(charged(), before);
+                assert_int_equal(budget_in_use(&budget), before);
+            }
+        }
+        fake_os_fail(&fake, FAKE_ANY_KIND, 0);
+        assert_true(charged() > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +195,7 @@ int main(void)
         TEST(an_executable_heap_asks_for_executable_pages),
         TEST(a_limit_that_rises_by_pages_is_used_to_the_last),
         TEST(a_size_beyond_the_address_space_is_out_of_memory),
+        TEST(without_memory_for_the_tables_nothing_has_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

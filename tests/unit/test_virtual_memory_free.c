@@ -221,6 +221,7 @@ static void a_count_that_would_fall_below_zero_breaks_the_budget(void **state)
         size_t less = usage_current(counts[i]);
         assert_int_equal(virtual_memory_free(&memory, base, 0, OS_MEM_RELEASE), OS_OK);
         assert_non_null(budget_broken(&budget));
+        assert_fault(virtual_memory_check(&memory), budget_broken(&budget));
         assert_int_equal(usage_current(counts[i]), less);
         assert_true(usage_subtract(counts[i], less)); /* what there is: nothing */
         atomic_store(&budget.broken, NULL);
