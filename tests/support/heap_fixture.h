@@ -98,11 +98,11 @@ static inline bool is_kept(const struct heap *of, const void *block)
 
 static inline bool is_in_bin(const struct heap *of, const struct span *span)
 {
-    const struct span *at = of->shares[span->share].bins[span->size_class].first;
-    while (at != NULL && at != span) {
-        at = at->next;
+    const struct span *at = of->shares[span->share].bins[span->size_class].first, *before = NULL;
+    for (; at != NULL && at != span; at = at->next) {
+        before = at;
     }
-    return at != NULL;
+    return at != NULL && at->previous == before;
 }
 
 static inline bool is_cached(const struct heap *of, const struct span *span)
