@@ -182,6 +182,24 @@ static void without_memory_for_the_tables_nothing_has_changed(void **state)
     }
 }
 
+/* Nor is the record of a span that was refused lost. */
+static void a_refused_span_leaves_its_record_for_the_next(void **state)
+{
+    static const size_t sizes[] = {64, 4 * MIB};
+    size_t used[3];
+    void *memory;
+    (void)state;
+    set_limit(16);
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < 2; j++) {
+            assert_int_equal(heap_alloc(&heap, sizes[j], 0, BUDGET_TASK, &memory), HM_OVER_COMMIT);
+        }
+        used[i] = heaps.source.table.used;
+    }
+    assert_int_equal(used[1], used[0]);
+    assert_int_equal(used[2], used[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +214,7 @@ int main(void)
         TEST(a_limit_that_rises_by_pages_is_used_to_the_last),
         TEST(a_size_beyond_the_address_space_is_out_of_memory),
         TEST(without_memory_for_the_tables_nothing_has_changed),
+        TEST(a_refused_span_leaves_its_record_for_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
