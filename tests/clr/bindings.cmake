@@ -1,6 +1,12 @@
 # The binding by itself: one binding per process, so one process per test.
 
-foreach(test IN ITEMS test_bind_coreclr test_bind_sections)
+foreach(test IN ITEMS
+    test_bind_coreclr
+    test_bind_functions
+    test_bind_sections
+    test_bind_sections_behind
+    test_bind_sections_threads
+)
     add_executable(${test} ${test}.c binding_fixture.c coreclr.c recording_manager.c)
     target_include_directories(${test} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_link_libraries(${test} PRIVATE hostmem_build contract hostmem::hostmem)
@@ -32,6 +38,12 @@ binding_tests(bind test_bind_coreclr
     what_no_collection_frees_is_domain_critical
     the_host_hears_once_that_the_runtime_has_started
     a_segment_is_one_until_it_is_released
+    the_host_hears_of_a_process_that_ends_itself
+    the_host_hears_of_fail_fast
+    fail_fast_without_an_exception_has_a_code_of_its_own
+)
+
+binding_tests(bind test_bind_functions
     virtual_memory_goes_through_the_manager
     the_heap_functions_do_what_win32_does
     heap_blocks_of_others_and_other_heaps_go_to_the_system
@@ -41,9 +53,6 @@ binding_tests(bind test_bind_coreclr
     a_notification_of_the_manager_signals_the_runtimes_object
     notifications_are_forgotten_when_they_are_closed
     the_manager_hears_of_mapped_views
-    the_host_hears_of_a_process_that_ends_itself
-    the_host_hears_of_fail_fast
-    fail_fast_without_an_exception_has_a_code_of_its_own
 )
 
 binding_tests(sections test_bind_sections
@@ -57,10 +66,12 @@ binding_tests(sections test_bind_sections
     a_source_is_closed_though_there_is_no_duplicate
     a_handle_that_cannot_be_closed_keeps_its_section
     a_value_that_comes_again_is_a_new_section
-    a_commit_waits_for_room_that_another_section_makes
-    threads_that_commit_the_same_pages_charge_them_once
     a_section_is_charged_in_whole_pages
     a_view_that_cannot_be_unmapped_keeps_its_section
+    the_table_of_a_section_of_2_tib_is_small
+)
+
+binding_tests(sections test_bind_sections_behind
     a_view_that_others_unmapped_is_found_when_it_is_unmapped
     a_commit_where_a_view_was_is_answered_as_windows_does
     a_view_takes_the_place_of_one_that_others_unmapped
@@ -69,6 +80,10 @@ binding_tests(sections test_bind_sections
     a_value_that_comes_again_is_no_section
     a_section_with_two_handles_loses_one
     a_refund_that_the_manager_refuses_is_counted
-    the_table_of_a_section_of_2_tib_is_small
+)
+
+binding_tests(sections test_bind_sections_threads
+    a_commit_waits_for_room_that_another_section_makes
+    threads_that_commit_the_same_pages_charge_them_once
     the_last_thread_passes_over_the_locks_of_the_dead
 )

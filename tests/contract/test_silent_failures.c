@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The system's calls fail and leave LastError at 0, as hooks of other programs make them. That is a
- * failure all the same: no S_OK without memory, no region on the books that is not there, and a
+ * failure all the same: no S_OK without memory, no region in the table that is not there, and a
  * LastError that says something. The calls are those of hostmem.dll, through its import slots.
  */
 #include "contract/contract.h"

@@ -34,7 +34,6 @@
 static struct fake_os fake;
 static struct table_memory table_memory;
 static struct budget budget;
-static struct budget budget;
 static struct site_table sites;
 static struct heaps heaps;
 static struct heap heap;
@@ -99,11 +98,11 @@ static inline bool is_kept(const struct heap *of, const void *block)
 
 static inline bool is_in_bin(const struct heap *of, const struct span *span)
 {
-    const struct span *at = of->shares[span->share].bins[span->size_class].first;
-    while (at != NULL && at != span) {
-        at = at->next;
+    const struct span *at = of->shares[span->share].bins[span->size_class].first, *before = NULL;
+    for (; at != NULL && at != span; at = at->next) {
+        before = at;
     }
-    return at != NULL;
+    return at != NULL && at->previous == before;
 }
 
 static inline bool is_cached(const struct heap *of, const struct span *span)
@@ -162,6 +161,27 @@ static inline const char *check_blocks(struct span *span)
     return NULL;
 }
 
+/* Whether each share knows what is committed of each class. */
+static inline bool bins_are_right(const struct heap *of)
+{
+    static size_t committed[HEAP_SHARES + 1][MAX_SIZE_CLASSES];
+    memset(committed, 0, sizeof(committed));
+    for (struct span *span = span_table_next(&heaps.source.table, NULL); span != NULL;
+         span = span_table_next(&heaps.source.table, span)) {
+        if (atomic_load(&span->heap) == of && span->size_class != LARGE_CLASS) {
+            committed[span->share][span->size_class] += span->committed;
+        }
+    }
+    for (size_t i = 0; i <= HEAP_SHARES; i++) {
+        for (size_t j = 0; j < MAX_SIZE_CLASSES; j++) {
+            if (of->shares[i].bins[j].committed != committed[i][j]) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* NULL, or what is wrong with the heaps. */
 static inline const char *check_heaps(void)
 {
@@ -191,6 +211,9 @@ static inline const char *check_heaps(void)
                     : 0;
     }
     for (struct heap *of = heaps.first; of != NULL; of = of->next) {
+        if (!bins_are_right(of)) {
+            return "a share does not know what its spans have";
+        }
         for (size_t i = 0; i <= HEAP_SHARES; i++) {
             by_shares += of->shares[i].kept;
             if (of->shares[i].kept > HEAP_KEPT_BYTES) {

@@ -6,7 +6,8 @@
  *
  * munmap wants a size: a hidden page before every reservation keeps it.
  */
-#include "os/os.h"
+#include "support/os_native.h"
+
 #include "os/os_lock.h"
 
 #include <sched.h>
@@ -148,8 +149,13 @@ static void native_table_release(const struct os *os, void *address)
 
 /* ---- the lock ---- */
 
+void (*os_native_waiting)(void);
+
 void os_lock_wait(struct os_lock *lock)
 {
+    if (os_native_waiting != NULL) {
+        os_native_waiting();
+    }
     /* Acquire: pairs with the release in os_lock_release. */
     while (atomic_exchange_explicit(&lock->word, 1, memory_order_acquire) != 0) {
         sched_yield();

@@ -113,6 +113,45 @@ static void a_commit_beyond_the_budget_asks_the_os_for_nothing(void **state)
     assert_int_equal(usage_current(&budget.commit.used), 4 * PAGE);
 }
 
+static os_error (*alloc_of_windows)(const struct os *os, uintptr_t address, size_t size,
+                                    uint32_t type, uint32_t protect, uintptr_t *result);
+
+/* A system that takes a reset without an address for a reservation, as Wine does. */
+static os_error alloc_of_another_system(const struct os *os, uintptr_t address, size_t size,
+                                        uint32_t type, uint32_t protect, uintptr_t *result)
+{
+    bool resets = type == OS_MEM_RESET || type == OS_MEM_RESET_UNDO;
+    type = address == 0 && resets ? OS_MEM_RESERVE : type;
+    return alloc_of_windows(os, address, size, type, protect, result);
+}
+
+static void a_reset_without_an_address_is_counted_where_it_reserves(void **state)
+{
+    const uint32_t types[] = {OS_MEM_RESET, OS_MEM_RESET_UNDO};
+    (void)state;
+    alloc_of_windows = fake.os.virtual_alloc;
+    for (size_t i = 0; i < 2; i++) {
+        assert_alloc_fails(0, 3 * PAGE, types[i], OS_INVALID_PARAMETER);
+        assert_counts(0, 0);
+        fake.os.virtual_alloc = alloc_of_another_system;
+        uintptr_t base = alloc(0, 3 * PAGE, types[i]);
+        assert_counts(3 * PAGE, 0);
+        release(base);
+        fake.os.virtual_alloc = alloc_of_windows;
+    }
+}
+
+static void a_request_for_nothing_goes_to_the_os_uncounted(void **state)
+{
+    const uint32_t types[] = {0, OS_MEM_TOP_DOWN};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        assert_alloc_fails(0, PAGE, types[i], OS_INVALID_PARAMETER);
+        assert_int_equal(fake.last[FAKE_VIRTUAL_ALLOC].type, types[i]);
+        assert_counts(0, 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -126,6 +165,8 @@ int main(void)
         TEST(the_tail_of_a_last_slot_belongs_to_nobody),
         TEST(reset_goes_to_the_os_and_counts_nothing),
         TEST(a_commit_beyond_the_budget_asks_the_os_for_nothing),
+        TEST(a_reset_without_an_address_is_counted_where_it_reserves),
+        TEST(a_request_for_nothing_goes_to_the_os_uncounted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,8 @@ static void next_walks_all_regions_with_what_is_committed_in_each(void **state)
         at = info.region.base + 1;
     }
     assert_false(virtual_memory_next(&memory, at, &info));
+    assert_true(virtual_memory_next(&memory, BASE, &info)); /* from its first byte, too */
+    assert_true(info.region.base == BASE);
 }
 
 static void measure_sees_what_the_os_has_not_what_we_believe(void **state)

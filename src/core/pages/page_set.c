@@ -155,7 +155,7 @@ void page_set_cancel(const struct page_change *change, struct page_pool *pool)
 static void grow_tree(struct page_set *set, size_t pages, struct page_pool *pool)
 {
     struct page_node *root = NULL;
-    for (size_t i = 0; i < PAGE_SET_RUNS; i++) {
+    for (size_t i = 0; i < PAGE_SET_RUNS && set->runs[i].end != 0; i++) {
         page_tree_mark(&root, page_tree_level(pages), set->runs[i].first, set->runs[i].end, pool);
     }
     set->promised = 0;

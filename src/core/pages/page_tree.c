@@ -37,7 +37,7 @@ size_t page_bits_count(const uint64_t *bits, size_t first, size_t end)
 
 void page_bits_set(uint64_t *bits, size_t first, size_t end, bool value)
 {
-    for (size_t i = first / 64; first < end && i <= (end - 1) / 64; i++) {
+    for (size_t i = first / 64; i <= (end - 1) / 64; i++) {
         uint64_t mask = word_mask(i, first, end);
         bits[i] = value ? bits[i] | mask : bits[i] & ~mask;
     }
@@ -112,10 +112,10 @@ size_t page_tree_missing(const struct page_node *node, unsigned level, size_t fi
 {
     size_t missing = 0;
     if (node == NULL) {
-        for (; first < end && level != 0; level--) {
-            missing += ((end - 1) >> shift_of(level)) - (first >> shift_of(level)) + 1;
+        for (unsigned i = 0; i <= level; i++) {
+            missing += ((end - 1) >> shift_of(i)) - (first >> shift_of(i)) + 1;
         }
-        return first < end ? missing + ((end - 1) >> LEAF_SHIFT) - (first >> LEAF_SHIFT) + 1 : 0;
+        return missing;
     }
     while (level != 0 && first < end) {
         struct part part = next_part(level, &first, end);
@@ -136,10 +136,10 @@ size_t page_tree_shared(unsigned level, size_t page, size_t other)
 void page_tree_mark(struct page_node **node, unsigned level, size_t first, size_t end,
                     struct page_pool *pool)
 {
-    if (*node == NULL && first < end) {
+    if (*node == NULL) {
         *node = page_pool_take(pool);
     }
-    if (level == 0 && first < end) {
+    if (level == 0) {
         (*node)->used += (uint32_t)(end - first - page_bits_count((*node)->bits, first, end));
         page_bits_set((*node)->bits, first, end, true);
         return;
@@ -155,9 +155,6 @@ void page_tree_mark(struct page_node **node, unsigned level, size_t first, size_
 void page_tree_clear(struct page_node **node, unsigned level, size_t first, size_t end,
                      struct page_pool *pool)
 {
-    if (*node == NULL) {
-        return;
-    }
     if (level == 0) {
         (*node)->used -= (uint32_t)page_bits_count((*node)->bits, first, end);
         page_bits_set((*node)->bits, first, end, false);

@@ -9,8 +9,9 @@
  * leaf and the path to it; 1,000 of them all over 256 GiB take 0.3 MiB. Every second page of a range
  * costs the same as all of them.
  *
- * A range is half open, in pages from the start of what the node stands for; an empty one is no page.
- * `node` may be NULL: nothing is committed there. Whoever calls holds the region's lock.
+ * A range is half open, in pages from the start of what the node stands for; only that of a count may
+ * be empty. `node` may be NULL, but not for page_tree_clear and page_tree_is_sound: nothing is
+ * committed there. Whoever calls holds the region's lock.
  */
 #ifndef HOSTMEM_CORE_PAGE_TREE_H
 #define HOSTMEM_CORE_PAGE_TREE_H

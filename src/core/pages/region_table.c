@@ -344,13 +344,16 @@ void region_table_unlock(struct region_table *table, const struct region_guard *
 static bool slots_lead_to(const struct region_table *table, uint32_t id, uintptr_t base,
                           size_t size)
 {
-    uintptr_t last = base + size - 1;
-    for (uintptr_t slot = base >> SLOT_SHIFT; slot <= last >> SLOT_SHIFT; slot++) {
-        if (slot_map_get(&table->slots, slot << SLOT_SHIFT) != id) {
+    uintptr_t last = base + size - 1, part_last;
+    for (uintptr_t at = base;; at = part_last + 1) {
+        uintptr_t part = at;
+        if (slot_map_next(&table->slots, &at, last, &part_last) != id || at != part) {
             return false;
         }
+        if (part_last >= last) {
+            return true;
+        }
     }
-    return true;
 }
 
 const char *region_table_check(struct region_table *table, size_t reserved, size_t committed)

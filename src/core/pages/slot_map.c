@@ -186,7 +186,7 @@ static bool set_locked(struct slot_map *map, struct slot_node *node, unsigned sh
         bool alone = value == 0 && map->range_of != NULL;
         if ((value & SLOT_MAP_NODE) == 0 && (whole || alone)) {
             store_locked(node, word, id);
-        } else if (value != id) {
+        } else {
             if ((value & SLOT_MAP_NODE) == 0 && !install_locked(map, node, unit, shift)) {
                 return false;
             }
