@@ -1,27 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tells the runtime when memory is low, and when it no longer is, through the callback it registered.
+ * pressure_watch.h says when that is.
  *
- * Low is what the CLR makes of it: every collection from then on is as thorough as it can be, until
- * Neutral or High is sent, and one collection is started if the last such was 8,192 ms ago. It is
- * low while any of these holds:
- *
- *   - 90 % of what a task-critical request may reach are charged; over below 80 %. With a limit of
- *     100 MiB and 10 MiB of it for emergencies that is at 81 MiB and below 72 MiB. Without a commit
- *     limit there is no such mark. A limit that is lowered below what is in use passes the mark.
- *   - a request was refused for lack of budget less than a second ago
- *   - the system's low memory notification is signalled, where it has one
- *   - the host said so (IHostMemoryPressure::NotifyMemory), until it says Neutral or High
- *
- * A Low stands for a second at least: the CLR's finalizer thread, which starts the collection, looks
- * for it only when it runs. It is repeated every 8.2 s as long as it lasts, and ended by one Neutral,
- * or by High if less than half of the limit is charged and the system or the host says there is
- * plenty. Without a Low nothing is sent.
- *
- * A thread of our own makes the calls, from the first registration on until the manager goes. It
- * sleeps while all is well; while it is low it looks every 100 ms for the end. What the memory
- * methods do is a comparison, and one SetEvent when the mark is crossed or a request was refused:
- * they may do so under any lock of the caller.
+ * A thread of our own makes the calls, from the first registration on until the manager goes. What the
+ * memory methods do is a comparison, and one SetEvent when the mark is crossed or a request was
+ * refused: they may do so under any lock of the caller.
  *
  * Nobody ever waits for the thread to start or to end, which the loader lock could prevent, but only
  * for a call of the callback that is under way; OnMemoryNotification never blocks. At process exit,
