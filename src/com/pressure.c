@@ -12,14 +12,32 @@
 #include <stdlib.h>
 
 #define STACK_BYTES (256 * 1024) /* of address space; the default is 1 MiB */
+#define BEHIND_MS 1000           /* from one look at what others have freed to the next */
 
 /* ---- the thread ---- */
 
-/* Whose turn it is. */
+/* One look, and who wants to know. */
 struct round {
-    ICLRMemoryNotificationCallback *callback; /* NULL: nobody's */
-    UINT32 registration;                      /* whose callback that is */
+    ICLRMemoryNotificationCallback *callback; /* or NULL */
+    bool events;                              /* there are sinks */
+    UINT32 registration;                      /* for whom the watch has begun */
+    struct freed_behind behind;               /* found since the last round */
 };
+
+static bool is_active(const struct round *round)
+{
+    return round->callback != NULL || round->events;
+}
+
+/* What others have freed since it was last asked. */
+static struct freed_behind take_freed_behind_locked(struct pressure *pressure)
+{
+    struct freed_behind now = freed_behind_of(pressure->manager);
+    struct freed_behind since = {.regions = now.regions - pressure->behind.regions,
+                                 .bytes = now.bytes - pressure->behind.bytes};
+    pressure->behind = now;
+    return since;
+}
 
 static void release(struct pressure *pressure)
 {
@@ -42,11 +60,14 @@ static bool begin(struct pressure *pressure, struct pressure_watch *watch, struc
     os_lock_acquire(&pressure->lock);
     bool closed = pressure->closed;
     round->callback = closed ? NULL : pressure->callback;
+    round->events = !closed && events_wanted(pressure->manager->events);
     if (round->registration != pressure->registration) {
         round->registration = pressure->registration;
         pressure_watch_start_over(watch);
     }
-    if (round->callback != NULL) {
+    round->behind = round->events ? take_freed_behind_locked(pressure) : (struct freed_behind){0};
+    if (is_active(round)) {
+        pressure->looking = true;
         pressure->calling = round->callback;
         ResetEvent(pressure->idle);
     }
@@ -60,6 +81,7 @@ static void end(struct pressure *pressure)
     ICLRMemoryNotificationCallback *orphan = pressure->orphan;
     pressure->orphan = NULL;
     pressure->calling = NULL;
+    pressure->looking = false;
     SetEvent(pressure->idle);
     os_lock_release(&pressure->lock);
     if (orphan != NULL) {
@@ -67,17 +89,26 @@ static void end(struct pressure *pressure)
     }
 }
 
-/* Look at everything, and tell what there is to tell. The callback may release the manager. */
-static void look(struct pressure *pressure, struct pressure_watch *watch,
-                 ICLRMemoryNotificationCallback *callback)
+static void post_freed_behind(struct host_memory_manager *manager, const struct freed_behind *found)
 {
-    EMemoryAvailable message = (EMemoryAvailable)pressure_watch_look(watch);
-    if (message == 0) {
-        return;
+    if (found->regions != 0) {
+        host_memory_events_post(manager, (HOSTMEM_EVENT){.Kind = HOSTMEM_EVENT_FREED_BEHIND,
+                                                         .Count = found->regions,
+                                                         .Bytes = found->bytes});
     }
-    atomic_fetch_add_explicit(&pressure->sent[message], 1, memory_order_relaxed);
-    ICLRMemoryNotificationCallback_OnMemoryNotification(callback, message);
-    pressure_watch_told(watch, message);
+}
+
+/* Tell everybody. The manager is there until the callback is called, which may release it. */
+static void tell(struct pressure *pressure, ICLRMemoryNotificationCallback *callback,
+                 EMemoryAvailable message)
+{
+    struct host_memory_manager *manager = pressure->manager;
+    host_memory_events_post(
+        manager, (HOSTMEM_EVENT){.Kind = HOSTMEM_EVENT_PRESSURE, .Count = 1, .Available = message});
+    if (callback != NULL) {
+        atomic_fetch_add_explicit(&pressure->sent[message], 1, memory_order_relaxed);
+        ICLRMemoryNotificationCallback_OnMemoryNotification(callback, message);
+    }
 }
 
 static DWORD WINAPI run(void *argument)
@@ -87,12 +118,16 @@ static DWORD WINAPI run(void *argument)
     struct round round = {0};
     pressure_watch_open(&watch, pressure);
     while (begin(pressure, &watch, &round)) {
-        bool active = round.callback != NULL;
-        if (active) {
-            look(pressure, &watch, round.callback);
+        if (is_active(&round)) {
+            EMemoryAvailable message = (EMemoryAvailable)pressure_watch_look(&watch);
+            post_freed_behind(pressure->manager, &round.behind);
+            if (message != 0) {
+                tell(pressure, round.callback, message);
+                pressure_watch_told(&watch, message);
+            }
             end(pressure);
         }
-        pressure_watch_wait(&watch, active, INFINITE);
+        pressure_watch_wait(&watch, is_active(&round), round.events ? BEHIND_MS : INFINITE);
     }
     pressure_watch_close(&watch);
     release(pressure);
@@ -101,14 +136,15 @@ static DWORD WINAPI run(void *argument)
 
 /* ---- create and destroy ---- */
 
-struct pressure *pressure_create(const struct budget *budget)
+struct pressure *pressure_create(struct host_memory_manager *manager)
 {
     DWORD last_error = GetLastError(); /* CreateEvent sets it on success as well */
     struct pressure *pressure = calloc(1, sizeof(*pressure));
     if (pressure == NULL) {
         return NULL;
     }
-    pressure->budget = budget;
+    pressure->manager = manager;
+    pressure->budget = &manager->budget;
     pressure->refs = 1;
     pressure->mark = SIZE_MAX;
     pressure->host = eMemoryAvailableNeutral;
@@ -143,6 +179,13 @@ static bool is_own_thread(const struct pressure *pressure)
     return pressure->thread_id == GetCurrentThreadId();
 }
 
+/* From now on for somebody who was told nothing yet. */
+static void start_over_locked(struct pressure *pressure)
+{
+    pressure->registration++;
+    atomic_store_explicit(&pressure->low_due, false, memory_order_relaxed);
+}
+
 /* Put `callback` in place of the one there is. *previous is what the caller has to release. */
 static HRESULT replace_locked(struct pressure *pressure, ICLRMemoryNotificationCallback *callback,
                               ICLRMemoryNotificationCallback **previous)
@@ -156,8 +199,7 @@ static HRESULT replace_locked(struct pressure *pressure, ICLRMemoryNotificationC
     }
     *previous = pressure->callback;
     pressure->callback = callback;
-    pressure->registration++;
-    atomic_store_explicit(&pressure->low_due, false, memory_order_relaxed);
+    start_over_locked(pressure);
     if (is_own_thread(pressure) && *previous == pressure->calling && pressure->orphan == NULL) {
         pressure->orphan = *previous; /* it is being called: the thread needs it a little longer */
         *previous = NULL;
@@ -172,7 +214,7 @@ static HRESULT replace(struct pressure *pressure, ICLRMemoryNotificationCallback
     ICLRMemoryNotificationCallback *previous;
     os_lock_acquire(&pressure->lock);
     HRESULT hr = replace_locked(pressure, callback, &previous);
-    bool busy = hr == S_OK && pressure->calling != NULL && !is_own_thread(pressure);
+    bool busy = hr == S_OK && pressure->looking && !is_own_thread(pressure);
     pressure->closed |= close;
     os_lock_release(&pressure->lock);
 
@@ -198,6 +240,20 @@ HRESULT pressure_set_callback(struct pressure *pressure, ICLRMemoryNotificationC
     return hr;
 }
 
+bool pressure_watch_for_events(struct pressure *pressure)
+{
+    os_lock_acquire(&pressure->lock);
+    bool started = pressure->closed || start_thread_locked(pressure);
+    if (started && !pressure->closed && !events_wanted(pressure->manager->events)) {
+        pressure->behind = freed_behind_of(pressure->manager);
+        if (pressure->callback == NULL) {
+            start_over_locked(pressure);
+        }
+    }
+    os_lock_release(&pressure->lock);
+    return started;
+}
+
 void pressure_shutdown(struct pressure *pressure)
 {
     replace(pressure, NULL, true);
@@ -209,40 +265,4 @@ void pressure_destroy(struct pressure *pressure)
         pressure_shutdown(pressure);
         release(pressure);
     }
-}
-
-/* ---- news ---- */
-
-void pressure_crossed(struct pressure *pressure)
-{
-    if (atomic_exchange_explicit(&pressure->mark, SIZE_MAX, memory_order_relaxed) != SIZE_MAX) {
-        SetEvent(pressure->crossed);
-    }
-}
-
-void pressure_refused(struct pressure *pressure)
-{
-    if (!atomic_exchange_explicit(&pressure->low_due, true, memory_order_relaxed)) {
-        SetEvent(pressure->crossed);
-    }
-}
-
-void pressure_limits_changed(struct pressure *pressure)
-{
-    SetEvent(pressure->changed);
-}
-
-void pressure_notify(struct pressure *pressure, EMemoryAvailable available)
-{
-    atomic_store_explicit(&pressure->host, available, memory_order_relaxed);
-    if (available == eMemoryAvailableLow) {
-        atomic_store_explicit(&pressure->low_due, true, memory_order_relaxed);
-    }
-    SetEvent(pressure->changed);
-}
-
-void pressure_runtime_started(struct pressure *pressure)
-{
-    atomic_store_explicit(&pressure->resend, true, memory_order_relaxed);
-    SetEvent(pressure->changed);
 }

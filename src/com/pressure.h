@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tells the runtime when memory is low, and when it no longer is, through the callback it registered.
- * pressure_watch.h says when that is.
+ * Tells the runtime when memory is low, and when it no longer is, through the callback it registered,
+ * and the host through events, whether there is a callback or not. pressure_watch.h says when that is.
  *
- * A thread of our own makes the calls, from the first registration on until the manager goes. What the
- * memory methods do is a comparison, and one SetEvent when the mark is crossed or a request was
- * refused: they may do so under any lock of the caller.
+ * A thread of our own makes the calls, from the first registration or event sink on until the manager
+ * goes. What the memory methods do is a comparison, and one SetEvent when the mark is crossed or a
+ * request was refused: they may do so under any lock of the caller. Memory that others have freed they
+ * only count: while there are sinks the thread looks once a second whether the count has grown, so
+ * that no method has to.
  *
  * Nobody ever waits for the thread to start or to end, which the loader lock could prevent, but only
  * for a call of the callback that is under way; OnMemoryNotification never blocks. At process exit,
@@ -23,9 +25,18 @@
 #include "os/os.h"
 #include "os/os_lock.h"
 
+struct host_memory_manager;
+
+/* Memory that others have freed. */
+struct freed_behind {
+    UINT64 regions; /* of heaps too */
+    UINT64 bytes;   /* of address space */
+};
+
 struct pressure {
-    const struct budget *budget; /* the manager's: gone once `closed` */
-    LONG refs;                   /* the manager's and the thread's; Interlocked only */
+    struct host_memory_manager *manager; /* gone once `closed`, and so is its budget */
+    const struct budget *budget;
+    LONG refs; /* the manager's and the thread's; Interlocked only */
 
     _Atomic size_t mark;  /* charged bytes that wake the thread; SIZE_MAX: it looks by itself */
     _Atomic bool low_due; /* a refusal, or a Low of the host's: to be told even if it is over */
@@ -35,22 +46,24 @@ struct pressure {
 
     HANDLE crossed; /* auto reset, for a sleeping thread: the mark, a refusal */
     HANDLE changed; /* auto reset, for the thread at any time: all other news */
-    HANDLE idle;    /* manual reset: the thread neither calls the callback nor reads the budget */
+    HANDLE idle;    /* manual reset: the thread neither calls the callback nor uses the manager */
 
     struct os_lock lock;
     /* guarded by lock */
-    HANDLE thread; /* NULL until the first registration */
+    HANDLE thread; /* NULL until somebody is to be told */
     DWORD thread_id;
     ICLRMemoryNotificationCallback *callback; /* owned, or NULL */
-    ICLRMemoryNotificationCallback *calling;  /* what the thread is busy with, or NULL */
+    bool looking;                             /* the thread uses the manager, and may call: */
+    ICLRMemoryNotificationCallback *calling;  /* this, or NULL */
     ICLRMemoryNotificationCallback *orphan;   /* owned: replaced by its own call, to be released */
-    UINT32 registration;                      /* counts them */
+    UINT32 registration;                      /* counts those who were told nothing yet */
+    struct freed_behind behind;               /* found up to the last event */
     bool closed;                              /* for good */
 };
 
-/* `budget` must stay until pressure_destroy. NULL: no memory or no handle.
+/* The manager must stay until pressure_destroy. NULL: no memory or no handle.
  * LastError is kept on success. */
-struct pressure *pressure_create(const struct budget *budget);
+struct pressure *pressure_create(struct host_memory_manager *manager);
 
 /* NULL is ignored. Also from inside the callback. No call of it is under way afterwards, but perhaps the caller's. */
 void pressure_destroy(struct pressure *pressure);
@@ -61,10 +74,14 @@ void pressure_destroy(struct pressure *pressure);
  * S_OK · E_OUTOFMEMORY: no thread, and nothing has changed · HOST_E_CLRNOTAVAILABLE: shut down */
 HRESULT pressure_set_callback(struct pressure *pressure, ICLRMemoryNotificationCallback *callback);
 
-/* Send nothing any more and let go of the callback. */
+/* Look as if there was a callback from now on, as long as there are event sinks: before the first is
+ * added. The module must be pinned. False: no thread. */
+bool pressure_watch_for_events(struct pressure *pressure);
+
+/* Send nothing any more, no event either, and let go of the callback. */
 void pressure_shutdown(struct pressure *pressure);
 
-/* ---- news; each returns at once, on any thread, and keeps LastError ---- */
+/* ---- news (pressure_watch.c); each returns at once, on any thread, and keeps LastError ---- */
 
 void pressure_crossed(struct pressure *pressure);
 
@@ -84,8 +101,8 @@ static inline void pressure_check(struct pressure *pressure)
 /* After every charge that was refused. */
 void pressure_refused(struct pressure *pressure);
 
-/* After budget_set_limits. */
-void pressure_limits_changed(struct pressure *pressure);
+/* After budget_set_limits, and when a sink has come. */
+void pressure_look(struct pressure *pressure);
 
 /* IHostMemoryPressure::NotifyMemory and IHostRuntimeLifetime::RuntimeStarted. */
 void pressure_notify(struct pressure *pressure, EMemoryAvailable available);

@@ -112,3 +112,39 @@ void pressure_watch_wait(const struct pressure_watch *watch, bool active, DWORD 
     bool low = active && watch->low;
     WaitForMultipleObjects(active && !low ? all : 1, handles, FALSE, low ? LOOK_MS : most);
 }
+
+/* ---- news, from any thread ---- */
+
+void pressure_crossed(struct pressure *pressure)
+{
+    if (atomic_exchange_explicit(&pressure->mark, SIZE_MAX, memory_order_relaxed) != SIZE_MAX) {
+        SetEvent(pressure->crossed);
+    }
+}
+
+void pressure_refused(struct pressure *pressure)
+{
+    if (!atomic_exchange_explicit(&pressure->low_due, true, memory_order_relaxed)) {
+        SetEvent(pressure->crossed);
+    }
+}
+
+void pressure_look(struct pressure *pressure)
+{
+    SetEvent(pressure->changed);
+}
+
+void pressure_notify(struct pressure *pressure, EMemoryAvailable available)
+{
+    atomic_store_explicit(&pressure->host, available, memory_order_relaxed);
+    if (available == eMemoryAvailableLow) {
+        atomic_store_explicit(&pressure->low_due, true, memory_order_relaxed);
+    }
+    SetEvent(pressure->changed);
+}
+
+void pressure_runtime_started(struct pressure *pressure)
+{
+    atomic_store_explicit(&pressure->resend, true, memory_order_relaxed);
+    SetEvent(pressure->changed);
+}
