@@ -105,6 +105,9 @@ static void tell(struct pressure *pressure, ICLRMemoryNotificationCallback *call
     struct host_memory_manager *manager = pressure->manager;
     host_memory_events_post(
         manager, (HOSTMEM_EVENT){.Kind = HOSTMEM_EVENT_PRESSURE, .Count = 1, .Available = message});
+    if (message == eMemoryAvailableLow && heaps_trim(&manager->heaps) != 0) {
+        request_room_was_made(manager);
+    }
     if (callback != NULL) {
         atomic_fetch_add_explicit(&pressure->sent[message], 1, memory_order_relaxed);
         ICLRMemoryNotificationCallback_OnMemoryNotification(callback, message);

@@ -2,6 +2,7 @@
  *
  * Tells the runtime when memory is low, and when it no longer is, through the callback it registered,
  * and the host through events, whether there is a callback or not. pressure_watch.h says when that is.
+ * A Low also makes the heaps give back what no block needs.
  *
  * A thread of our own makes the calls, from the first registration or event sink on until the manager
  * goes. What the memory methods do is a comparison, and one SetEvent when the mark is crossed or a

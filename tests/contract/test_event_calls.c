@@ -264,6 +264,34 @@ static void no_refusal_is_lost_or_told_twice(void **state)
     close_sink(guest);
 }
 
+/* ---- the other work of the thread that watches ---- */
+
+static void a_low_makes_the_heaps_give_back_what_they_keep(void **state)
+{
+    struct event_sink *sink = new_sink(KIND(PRESSURE));
+    IHostMalloc *heap = POISON_POINTER;
+    void *block = NULL;
+    (void)state;
+    EXPECT_OK(put(NULL));
+    EXPECT_OK(IHostMemoryManager_CreateMalloc(fixture.manager, MALLOC_THREADSAFE, &heap));
+    EXPECT_OK(IHostMalloc_Alloc(heap, 256 * 1024, eTaskCritical, &block));
+    EXPECT_OK(IHostMalloc_Free(heap, block));
+    assert_true(statistics_of(fixture.manager).HeapCommitCurrentBytes >= 256 * 1024);
+    advise(fixture.events, sink);
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableLow));
+    EXPECT_EVENT(sink, PRESSURE);
+    for (int i = 0; i < 300 && statistics_of(fixture.manager).HeapCommitCurrentBytes != 0; i++) {
+        Sleep(10);
+    }
+    assert_int_equal(statistics_of(fixture.manager).HeapCommitCurrentBytes, 0);
+    assert_int_equal(statistics_of(fixture.manager).ChargedCurrentBytes, 0);
+    EXPECT_OK(IHostMemoryPressure_NotifyMemory(fixture.pressure, eMemoryAvailableNeutral));
+    EXPECT_EVENT(sink, PRESSURE);
+    IHostMalloc_Release(heap);
+    unadvise(sink);
+    close_sink(sink);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +304,7 @@ int main(void)
         events_test(a_sink_may_call_any_method),
         events_test(a_sink_may_release_the_manager),
         events_test(no_refusal_is_lost_or_told_twice),
+        events_test(a_low_makes_the_heaps_give_back_what_they_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
