@@ -82,7 +82,7 @@ struct host_memory_manager {
     struct events *events;     /* owned */
     HOSTMEM_LIMITS limits;     /* in force; guarded by limits_lock */
     struct os_lock limits_lock;
-    DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no events */
+    DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no handles */
     HANDLE room_made;     /* auto reset: memory was given back */
     HANDLE shut_down;     /* manual reset */
     _Atomic size_t
