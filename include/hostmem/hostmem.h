@@ -12,8 +12,8 @@
  * are in the uuid library that both bring along.
  *
  * The manager also answers QueryInterface for IHostMemoryStatistics, -Limits, -Pressure, -Faults,
- * -Charge, -Events and IHostRuntimeLifetime, its heaps for IHostMallocBlocks. What each interface method takes, returns and promises stands in the README
- * and, for our own interfaces, in hostmem.idl.
+ * -Charge, -Events and IHostRuntimeLifetime, its heaps for IHostMallocBlocks. What each interface
+ * method takes, returns and promises stands in the README and, for our own interfaces, in hostmem.idl.
  */
 #ifndef HOSTMEM_HOSTMEM_H
 #define HOSTMEM_HOSTMEM_H

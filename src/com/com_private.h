@@ -79,15 +79,16 @@ struct host_memory_manager {
     struct cushion cushion;
     struct fault_plan faults;  /* set under limits_lock */
     struct pressure *pressure; /* owned */
-    struct events events;
-    HOSTMEM_LIMITS limits; /* in force; guarded by limits_lock */
+    struct events *events;     /* owned */
+    HOSTMEM_LIMITS limits;     /* in force; guarded by limits_lock */
     struct os_lock limits_lock;
-    DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no events */
+    DWORD commit_wait_ms; /* 0: requests never wait for room, and there are no handles */
     HANDLE room_made;     /* auto reset: memory was given back */
     HANDLE shut_down;     /* manual reset */
     _Atomic size_t
         wanted; /* what waits has room once no more is charged than this; 0: nobody waits */
     struct refusals refusals;
+    _Atomic(const char *) broken; /* why it is, or NULL */
     /* On lines of their own: every call writes here, but an Alloc or Free that succeeds. */
     _Alignas(64) _Atomic UINT64 calls[METHOD_COUNT];
     _Atomic UINT64 foreign_virtual_free;
@@ -151,6 +152,13 @@ extern const IHostMemoryEventsVtbl host_memory_events_vtbl;
 
 /* IHostMemoryLimits::SetLimits */
 HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTMEM_LIMITS *limits);
+
+/* Tell the host of it, and what is charged at this moment. On any thread; returns at once and keeps
+ * LastError. */
+void host_memory_events_post(struct host_memory_manager *manager, HOSTMEM_EVENT event);
+
+/* host_memory_statistics.c: all that was found so far. */
+struct freed_behind freed_behind_of(const struct host_memory_manager *manager);
 
 /* request.c: a request for memory, from the first attempt to the answer.
  *
@@ -248,16 +256,23 @@ static inline HRESULT hresult_from_error(os_error error)
     return error == OS_OK ? S_OK : hresult_of_failure(error);
 }
 
+/* What HM_BROKEN means, by what was called. */
+#define RESERVE_IS_BROKEN "a reservation could be neither recorded nor released"
+#define RELEASE_IS_BROKEN "Windows refuses to release a region that is there"
+#define HEAP_IS_BROKEN "a heap's memory was written over, or Windows refuses to release it"
+
+/* The manager contradicts itself: it is unavailable from now on, and the host is told why. */
+void host_memory_manager_break(struct host_memory_manager *manager, const char *found);
+
 /* The same, for calls that ask for nothing; notices that the manager is broken. */
 static inline HRESULT host_memory_manager_result(struct host_memory_manager *manager,
-                                                 os_error error)
+                                                 os_error error, const char *found)
 {
     if (error == OS_OK && budget_broken(&manager->budget) != NULL) {
         error = HM_BROKEN;
     }
     if (error == HM_BROKEN) {
-        /* E_FAIL means that the host can do no more; whatever came next would make it worse. */
-        atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);
+        host_memory_manager_break(manager, found);
     }
     return hresult_from_error(error);
 }

@@ -69,7 +69,7 @@ static void destroy(struct host_malloc *malloc)
     struct host_memory_manager *manager = malloc->manager;
     os_error error = heap_destroy(&malloc->heap);
     if (error != OS_OK) {
-        host_memory_manager_result(manager, error);
+        host_memory_manager_result(manager, error, HEAP_IS_BROKEN);
     }
     agile_destroy(&malloc->agile);
     table_memory_release(&manager->memory.table_memory, malloc, object_bytes(manager->os));
@@ -165,7 +165,7 @@ static HRESULT STDMETHODCALLTYPE host_malloc_Free(IHostMalloc *iface, void *memo
     if (error == HM_FOREIGN) {
         atomic_fetch_add_explicit(&manager->foreign_free, 1, memory_order_relaxed);
     }
-    return host_memory_manager_result(manager, error);
+    return host_memory_manager_result(manager, error, HEAP_IS_BROKEN);
 }
 
 static const IHostMallocVtbl host_malloc_vtbl = {
@@ -213,7 +213,7 @@ static HRESULT STDMETHODCALLTYPE host_malloc_blocks_GetBlockSize(IHostMallocBloc
     if (error == HM_FOREIGN) {
         return HOST_E_INVALIDOPERATION; /* whoever asks goes on with another heap */
     }
-    return host_memory_manager_result(malloc->manager, error);
+    return host_memory_manager_result(malloc->manager, error, HEAP_IS_BROKEN);
 }
 
 static const IHostMallocBlocksVtbl host_malloc_blocks_vtbl = {

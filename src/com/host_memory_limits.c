@@ -30,7 +30,7 @@ HRESULT host_memory_limits_set(struct host_memory_manager *manager, const HOSTME
     budget_set_limits(&manager->budget, &core);
     os_lock_release(&manager->limits_lock);
     request_room_was_made(manager);
-    pressure_limits_changed(manager->pressure);
+    pressure_look(manager->pressure);
     return S_OK;
 }
 

@@ -141,7 +141,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualFree(IHostMemoryMana
         SetLastError(last_error);
     }
     request_room_was_made(manager);
-    return host_memory_manager_result(manager, error);
+    return host_memory_manager_result(manager, error, RELEASE_IS_BROKEN);
 }
 
 static HRESULT STDMETHODCALLTYPE host_memory_manager_VirtualQuery(IHostMemoryManager *iface,

@@ -47,6 +47,16 @@ static UINT64 denied(const struct budget *budget, enum budget_level level)
     return load(&budget->commit.denied[level]) + load(&budget->reserve.denied[level]);
 }
 
+struct freed_behind freed_behind_of(const struct host_memory_manager *manager)
+{
+    const struct virtual_memory *memory = &manager->memory;
+    const struct span_source *heaps = &manager->heaps.source;
+    return (struct freed_behind){
+        .regions = load(&memory->freed_behind) + load(&heaps->freed_behind),
+        .bytes = load(&memory->freed_behind_bytes) + load(&heaps->freed_behind_bytes),
+    };
+}
+
 static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemoryStatistics *iface,
                                                                       HOSTMEM_STATISTICS *out)
 {
@@ -57,6 +67,7 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         return E_POINTER;
     }
     const struct budget *budget = &manager->budget;
+    const struct freed_behind behind = freed_behind_of(manager);
     view_list_total(&manager->views, &views, &view_bytes);
     heaps_count(&manager->heaps, &blocks);
     const HOSTMEM_STATISTICS now = {
@@ -95,10 +106,8 @@ static HRESULT STDMETHODCALLTYPE host_memory_statistics_GetStatistics(IHostMemor
         .ForeignCommitCurrentBytes = usage_current(&budget->committed[BUDGET_FOREIGN]),
         .ForeignCommitPeakBytes = usage_peak(&budget->committed[BUDGET_FOREIGN]),
         .RefusedBySystem = load(&manager->refusals.system_count),
-        .FreedBehindRegions =
-            load(&manager->memory.freed_behind) + load(&manager->heaps.source.freed_behind),
-        .FreedBehindBytes = load(&manager->memory.freed_behind_bytes) +
-                            load(&manager->heaps.source.freed_behind_bytes),
+        .FreedBehindRegions = behind.regions,
+        .FreedBehindBytes = behind.bytes,
         .LastByLimit = refusal_of(&manager->refusals.by_limit),
         .LastBySystem = refusal_of(&manager->refusals.by_system),
     };

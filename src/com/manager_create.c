@@ -6,7 +6,7 @@
  */
 #include "com/com_private.h"
 
-static void close_events(struct host_memory_manager *manager)
+static void close_wait_handles(struct host_memory_manager *manager)
 {
     if (manager->room_made != NULL) {
         CloseHandle(manager->room_made);
@@ -23,8 +23,8 @@ void host_memory_manager_destroy(struct host_memory_manager *manager)
         pressure_destroy(manager->pressure);
     }
     agile_destroy(&manager->agile);
-    events_destroy(&manager->events);
-    close_events(manager);
+    events_destroy(manager->events);
+    close_wait_handles(manager);
     cushion_destroy(&manager->cushion);
     site_table_destroy(&manager->sites);
     view_list_destroy(&manager->views);
@@ -33,7 +33,7 @@ void host_memory_manager_destroy(struct host_memory_manager *manager)
     module_release();
 }
 
-static bool create_events(struct host_memory_manager *manager)
+static bool create_wait_handles(struct host_memory_manager *manager)
 {
     DWORD last_error = GetLastError();
     manager->room_made = CreateEventW(NULL, FALSE, FALSE, NULL);
@@ -42,7 +42,7 @@ static bool create_events(struct host_memory_manager *manager)
     return manager->room_made != NULL && manager->shut_down != NULL;
 }
 
-/* Limits, pressure, and the events that a wait for room needs. */
+/* Limits, pressure, events, and what a wait for room needs. */
 static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_OPTIONS *options)
 {
     const HOSTMEM_LIMITS limits = {
@@ -53,8 +53,10 @@ static HRESULT apply_options(struct host_memory_manager *manager, const HOSTMEM_
         .EmergencyCommit = options->EmergencyCommit,
     };
     manager->commit_wait_ms = options->CommitWaitMilliseconds;
-    manager->pressure = pressure_create(&manager->budget);
-    if (manager->pressure == NULL || (manager->commit_wait_ms != 0 && !create_events(manager))) {
+    manager->events = events_create();
+    manager->pressure = pressure_create(manager);
+    if (manager->events == NULL || manager->pressure == NULL ||
+        (manager->commit_wait_ms != 0 && !create_wait_handles(manager))) {
         return hresult_from_error(OS_NOT_ENOUGH_MEMORY);
     }
     return host_memory_limits_set(manager, &limits);

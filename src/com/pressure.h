@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tells the runtime when memory is low, and when it no longer is, through the callback it registered.
+ * Tells the runtime when memory is low, and when it no longer is, through the callback it registered,
+ * and the host through events, whether there is a callback or not. pressure_watch.h says when that is.
+ * A Low also makes the heaps give back what no block needs.
  *
- * Low is what the CLR makes of it: every collection from then on is as thorough as it can be, until
- * Neutral or High is sent, and one collection is started if the last such was 8,192 ms ago. It is
- * low while any of these holds:
- *
- *   - 90 % of what a task-critical request may reach are charged; over below 80 %. With a limit of
- *     100 MiB and 10 MiB of it for emergencies that is at 81 MiB and below 72 MiB. Without a commit
- *     limit there is no such mark. A limit that is lowered below what is in use passes the mark.
- *   - a request was refused for lack of budget less than a second ago
- *   - the system's low memory notification is signalled, where it has one
- *   - the host said so (IHostMemoryPressure::NotifyMemory), until it says Neutral or High
- *
- * A Low stands for a second at least: the CLR's finalizer thread, which starts the collection, looks
- * for it only when it runs. It is repeated every 8.2 s as long as it lasts, and ended by one Neutral,
- * or by High if less than half of the limit is charged and the system or the host says there is
- * plenty. Without a Low nothing is sent.
- *
- * A thread of our own makes the calls, from the first registration on until the manager goes. It
- * sleeps while all is well; while it is low it looks every 100 ms for the end. What the memory
- * methods do is a comparison, and one SetEvent when the mark is crossed or a request was refused:
- * they may do so under any lock of the caller.
+ * A thread of our own makes the calls, from the first registration or event sink on until the manager
+ * goes. What the memory methods do is a comparison, and one SetEvent when the mark is crossed or a
+ * request was refused: they may do so under any lock of the caller. Memory that others have freed they
+ * only count: while there are sinks the thread looks once a second whether the count has grown, so
+ * that no method has to.
  *
  * Nobody ever waits for the thread to start or to end, which the loader lock could prevent, but only
  * for a call of the callback that is under way; OnMemoryNotification never blocks. At process exit,
@@ -39,9 +26,18 @@
 #include "os/os.h"
 #include "os/os_lock.h"
 
+struct host_memory_manager;
+
+/* Memory that others have freed. */
+struct freed_behind {
+    UINT64 regions; /* of heaps too */
+    UINT64 bytes;   /* of address space */
+};
+
 struct pressure {
-    const struct budget *budget; /* the manager's: gone once `closed` */
-    LONG refs;                   /* the manager's and the thread's; Interlocked only */
+    struct host_memory_manager *manager; /* gone once `closed`, and so is its budget */
+    const struct budget *budget;
+    LONG refs; /* the manager's and the thread's; Interlocked only */
 
     _Atomic size_t mark;  /* charged bytes that wake the thread; SIZE_MAX: it looks by itself */
     _Atomic bool low_due; /* a refusal, or a Low of the host's: to be told even if it is over */
@@ -51,22 +47,24 @@ struct pressure {
 
     HANDLE crossed; /* auto reset, for a sleeping thread: the mark, a refusal */
     HANDLE changed; /* auto reset, for the thread at any time: all other news */
-    HANDLE idle;    /* manual reset: the thread neither calls the callback nor reads the budget */
+    HANDLE idle;    /* manual reset: the thread neither calls the callback nor uses the manager */
 
     struct os_lock lock;
     /* guarded by lock */
-    HANDLE thread; /* NULL until the first registration */
+    HANDLE thread; /* NULL until somebody is to be told */
     DWORD thread_id;
     ICLRMemoryNotificationCallback *callback; /* owned, or NULL */
-    ICLRMemoryNotificationCallback *calling;  /* what the thread is busy with, or NULL */
+    bool looking;                             /* the thread uses the manager, and may call: */
+    ICLRMemoryNotificationCallback *calling;  /* this, or NULL */
     ICLRMemoryNotificationCallback *orphan;   /* owned: replaced by its own call, to be released */
-    UINT32 registration;                      /* counts them */
+    UINT32 registration;                      /* counts those who were told nothing yet */
+    struct freed_behind behind;               /* found up to the last event */
     bool closed;                              /* for good */
 };
 
-/* `budget` must stay until pressure_destroy. NULL: no memory or no handle.
+/* The manager must stay until pressure_destroy. NULL: no memory or no handle.
  * LastError is kept on success. */
-struct pressure *pressure_create(const struct budget *budget);
+struct pressure *pressure_create(struct host_memory_manager *manager);
 
 /* NULL is ignored. Also from inside the callback. No call of it is under way afterwards, but perhaps the caller's. */
 void pressure_destroy(struct pressure *pressure);
@@ -77,10 +75,14 @@ void pressure_destroy(struct pressure *pressure);
  * S_OK · E_OUTOFMEMORY: no thread, and nothing has changed · HOST_E_CLRNOTAVAILABLE: shut down */
 HRESULT pressure_set_callback(struct pressure *pressure, ICLRMemoryNotificationCallback *callback);
 
-/* Send nothing any more and let go of the callback. */
+/* Look as if there was a callback from now on, as long as there are event sinks: before the first is
+ * added. The module must be pinned. False: no thread. */
+bool pressure_watch_for_events(struct pressure *pressure);
+
+/* Send nothing any more, no event either, and let go of the callback. */
 void pressure_shutdown(struct pressure *pressure);
 
-/* ---- news; each returns at once, on any thread, and keeps LastError ---- */
+/* ---- news (pressure_watch.c); each returns at once, on any thread, and keeps LastError ---- */
 
 void pressure_crossed(struct pressure *pressure);
 
@@ -100,8 +102,8 @@ static inline void pressure_check(struct pressure *pressure)
 /* After every charge that was refused. */
 void pressure_refused(struct pressure *pressure);
 
-/* After budget_set_limits. */
-void pressure_limits_changed(struct pressure *pressure);
+/* After budget_set_limits, and when a sink has come. */
+void pressure_look(struct pressure *pressure);
 
 /* IHostMemoryPressure::NotifyMemory and IHostRuntimeLifetime::RuntimeStarted. */
 void pressure_notify(struct pressure *pressure, EMemoryAvailable available);

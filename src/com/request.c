@@ -89,11 +89,19 @@ bool request_refused(struct request *request, os_error *error)
     return true;
 }
 
-static void remember(struct last_refusal *last, const struct request *request, os_error error)
+/* For the statistics and for the host. */
+static void remember(struct last_refusal *last, const struct request *request, os_error error,
+                     HOSTMEM_REFUSED_BY by)
 {
     atomic_store_explicit(&last->bytes, request->bytes, memory_order_relaxed);
     atomic_store_explicit(&last->level, (UINT32)request->level, memory_order_relaxed);
     atomic_store_explicit(&last->error, error, memory_order_relaxed);
+    host_memory_events_post(request->manager, (HOSTMEM_EVENT){.Kind = HOSTMEM_EVENT_REFUSED,
+                                                              .Count = 1,
+                                                              .Bytes = request->bytes,
+                                                              .Level = (UINT32)request->level,
+                                                              .Error = error,
+                                                              .RefusedBy = by});
 }
 
 /* Refusals by a limit and refusals by Windows are told apart. */
@@ -101,21 +109,20 @@ static void count_refusal(const struct request *request, os_error error)
 {
     struct host_memory_manager *manager = request->manager;
     struct budget *budget = &manager->budget;
-    if (request->refusal == HM_OVER_COMMIT) {
-        budget_deny(&budget->commit, request->level);
-    } else if (request->refusal == HM_OVER_RESERVE) {
-        budget_deny(&budget->reserve, request->level);
-    }
     if (request->refusal != OS_OK) {
-        remember(&manager->refusals.by_limit, request, ERROR_NOT_ENOUGH_MEMORY);
+        bool commit = request->refusal == HM_OVER_COMMIT;
+        budget_deny(commit ? &budget->commit : &budget->reserve, request->level);
+        remember(&manager->refusals.by_limit, request, ERROR_NOT_ENOUGH_MEMORY,
+                 commit ? HOSTMEM_REFUSED_BY_COMMIT_LIMIT : HOSTMEM_REFUSED_BY_RESERVE_LIMIT);
     } else if (request->kind != FAULT_NOTHING && is_out_of_memory(error)) {
         atomic_fetch_add_explicit(&manager->refusals.system_count, 1, memory_order_relaxed);
-        remember(&manager->refusals.by_system, request, error);
+        remember(&manager->refusals.by_system, request, error, HOSTMEM_REFUSED_BY_SYSTEM);
     }
 }
 
 HRESULT request_failed(struct request *request, os_error error)
 {
     count_refusal(request, error);
-    return host_memory_manager_result(request->manager, error);
+    return host_memory_manager_result(
+        request->manager, error, request->kind == FAULT_BLOCK ? HEAP_IS_BROKEN : RESERVE_IS_BROKEN);
 }

@@ -22,6 +22,19 @@ bool is_out_of_memory(os_error error)
     }
 }
 
+void host_memory_manager_break(struct host_memory_manager *manager, const char *found)
+{
+    /* Counts that do not add up come first: what else was found may be their consequence. */
+    const char *none = NULL, *counts = budget_broken(&manager->budget);
+    const char *reason = counts != NULL ? counts : found;
+    /* E_FAIL means that the host can do no more; whatever came next would make it worse. */
+    atomic_store_explicit(&manager->unavailable, true, memory_order_relaxed);
+    if (atomic_compare_exchange_strong(&manager->broken, &none, reason)) {
+        host_memory_events_post(
+            manager, (HOSTMEM_EVENT){.Kind = HOSTMEM_EVENT_BROKEN, .Count = 1, .Reason = reason});
+    }
+}
+
 /* The errors that are not Windows' own, and the nearest that Windows has for LastError. */
 static const struct {
     os_error error;

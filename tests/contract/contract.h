@@ -30,7 +30,7 @@
  *  16  heaps that serve one thread only             create_malloc, host_malloc_threads, hresults
  *  17  locks in VirtualQuery                        threads/test_suspended_threads
  *  18  notifying under a lock, too often, or not of the end   pressure, pressure_callback,
- *                                                   register_callback
+ *                                                   register_callback, event_calls
  *  19  LastError lost on failure, changed on success   every file
  *  20  a wrong or missing old protection            virtual_protect
  *  21  deep stacks                                  threads/test_stack_use

@@ -127,6 +127,9 @@ void release_interfaces(void)
     IHostMemoryLimits_Release(fixture.limits);
     IHostMemoryPressure_Release(fixture.pressure);
     IHostRuntimeLifetime_Release(fixture.lifetime);
+    if (fixture.events != NULL) {
+        IHostMemoryEvents_Release(fixture.events);
+    }
 }
 
 int set_up_pressure(void **state)

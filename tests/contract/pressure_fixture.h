@@ -52,8 +52,9 @@ struct pressure_fixture {
     IHostMemoryLimits *limits;
     IHostMemoryPressure *pressure;
     IHostRuntimeLifetime *lifetime;
-    char *memory; /* reserved, 2 * LIMIT */
-    SIZE_T used;  /* the first bytes of it are committed */
+    IHostMemoryEvents *events; /* of set_up_events, or NULL */
+    char *memory;              /* reserved, 2 * LIMIT */
+    SIZE_T used;               /* the first bytes of it are committed */
     struct recorder recorder;
 };
 

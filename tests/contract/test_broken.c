@@ -2,9 +2,10 @@
  *
  * The manager notices that its tables and the OS no longer agree: the OS refuses to release a region
  * that by the tables is intact. That is E_FAIL once, and HOST_E_CLRNOTAVAILABLE from every method
- * from then on; what the manager knows stays true. Over a wrapped OS, as test_faults.c.
+ * from then on; what the manager knows stays true, and the host is told why. Over a wrapped OS, as
+ * test_faults.c.
  */
-#include "contract/contract.h"
+#include "contract/event_sink.h"
 #include "contract/faulty_os.h"
 
 #include "com/com_private.h"
@@ -18,12 +19,17 @@ struct scene {
     IHostMalloc *heap;
     char *memory; /* SIZE bytes, some pages of it committed */
     void *block;
+    struct event_sink *sink;
 };
 
 static void create_scene(struct scene *scene)
 {
     void *result = POISON_POINTER;
     EXPECT_OK(host_memory_manager_create(&faulty.os, &default_options, &scene->manager));
+    IHostMemoryEvents *events = INTERFACE_OF(scene->manager, IHostMemoryEvents);
+    scene->sink = new_sink(KIND(BROKEN));
+    advise(events, scene->sink);
+    IHostMemoryEvents_Release(events);
     EXPECT_OK(IHostMemoryManager_CreateMalloc(scene->manager, MALLOC_THREADSAFE, &scene->heap));
     EXPECT_OK(IHostMalloc_Alloc(scene->heap, 100, eTaskCritical, &scene->block));
     scene->memory = reserve(scene->manager, SIZE);
@@ -36,6 +42,7 @@ static void destroy_scene(struct scene *scene)
 {
     assert_int_equal(IHostMalloc_Release(scene->heap), 0);
     assert_int_equal(IHostMemoryManager_Release(scene->manager), 0);
+    close_sink(scene->sink);
     assert_int_equal(faulty.table_reservations, 0);
     assert_int_equal(faulty.reservations, 1);
     assert_true(VirtualFree(scene->memory, 0, MEM_RELEASE));
@@ -61,6 +68,16 @@ static void expect_consistent(struct scene *scene)
         fail_at(__FILE__, __LINE__, "%s", wrong);
     }
     EXPECT_EXACT_COMMIT(scene->manager);
+}
+
+/* The host is told of it, once. */
+static void expect_reason(struct scene *scene, const char *reason)
+{
+    const HOSTMEM_EVENT *event = EXPECT_EVENT(scene->sink, BROKEN);
+    EXPECT_FIELDS(event, .Kind = HOSTMEM_EVENT_BROKEN, .Count = 1,
+                  .ChargedBytes = statistics_of(scene->manager).ChargedCurrentBytes,
+                  .Reason = reason);
+    EXPECT_NO_EVENT(scene->sink, 50);
 }
 
 /* Whatever the OS says, and also if it says that there is not enough memory; but not that there is
@@ -95,6 +112,7 @@ static void a_release_that_the_os_refuses_breaks_the_manager(void **state)
         expect_unavailable(scene.manager, scene.heap);
         assert_int_equal(faulty.calls, 0);
         arm(0, OS_OK);
+        expect_reason(&scene, "Windows refuses to release a region that is there");
         expect_consistent(&scene);
         destroy_scene(&scene);
     }
@@ -164,6 +182,7 @@ static void a_reservation_that_cannot_be_undone_breaks_the_manager(void **state)
             expect_call(hr, last_error, E_FAIL, ERROR_INTERNAL_ERROR, "VirtualAlloc", __FILE__,
                         __LINE__);
             expect_unavailable(scene.manager, scene.heap);
+            expect_reason(&scene, "a reservation could be neither recorded nor released");
             assert_int_equal(faulty.reservations,
                              3); /* the heap's, the scene's, and the lost one */
             assert_true(VirtualFree((void *)faulty.last_reservation, 0, MEM_RELEASE));
@@ -177,12 +196,29 @@ static void a_reservation_that_cannot_be_undone_breaks_the_manager(void **state)
     }
 }
 
+/* Somebody has lost count: the next call that has no failure of its events says so. */
+static void a_count_that_does_not_add_up_breaks_the_manager(void **state)
+{
+    struct scene scene;
+    (void)state;
+    create_scene(&scene);
+    struct host_memory_manager *manager =
+        CONTAINING_RECORD(scene.manager, struct host_memory_manager, IHostMemoryManager_iface);
+    budget_give_back(&manager->budget, 0, (size_t)1 << 30);
+    EXPECT_CALL(IHostMemoryManager_VirtualFree(scene.manager, scene.memory, SIZE, MEM_DECOMMIT),
+                E_FAIL, ERROR_INTERNAL_ERROR);
+    expect_unavailable(scene.manager, scene.heap);
+    expect_reason(&scene, "more commit was given back than was charged");
+    destroy_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_release_that_the_os_refuses_breaks_the_manager),
         cmocka_unit_test(other_refusals_do_not),
         cmocka_unit_test(a_reservation_that_cannot_be_undone_breaks_the_manager),
+        cmocka_unit_test(a_count_that_does_not_add_up_breaks_the_manager),
     };
     return cmocka_run_group_tests(tests, create_faulty_os, NULL);
 }
