@@ -161,27 +161,6 @@ static inline const char *check_blocks(struct span *span)
     return NULL;
 }
 
-/* Whether each share knows what is committed of each class. */
-static inline bool bins_are_right(const struct heap *of)
-{
-    static size_t committed[HEAP_SHARES + 1][MAX_SIZE_CLASSES];
-    memset(committed, 0, sizeof(committed));
-    for (struct span *span = span_table_next(&heaps.source.table, NULL); span != NULL;
-         span = span_table_next(&heaps.source.table, span)) {
-        if (atomic_load(&span->heap) == of && span->size_class != LARGE_CLASS) {
-            committed[span->share][span->size_class] += span->committed;
-        }
-    }
-    for (size_t i = 0; i <= HEAP_SHARES; i++) {
-        for (size_t j = 0; j < MAX_SIZE_CLASSES; j++) {
-            if (of->shares[i].bins[j].committed != committed[i][j]) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 /* NULL, or what is wrong with the heaps. */
 static inline const char *check_heaps(void)
 {
@@ -211,9 +190,6 @@ static inline const char *check_heaps(void)
                     : 0;
     }
     for (struct heap *of = heaps.first; of != NULL; of = of->next) {
-        if (!bins_are_right(of)) {
-            return "a share does not know what its spans have";
-        }
         for (size_t i = 0; i <= HEAP_SHARES; i++) {
             by_shares += of->shares[i].kept;
             if (of->shares[i].kept > HEAP_KEPT_BYTES) {

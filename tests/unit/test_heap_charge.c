@@ -132,7 +132,7 @@ static void a_limit_that_rises_by_pages_is_used_to_the_last(void **state)
 {
     void *memory;
     (void)state;
-    for (size_t limit = PAGE; limit <= HEAP_FIRST_BYTES + 4 * PAGE; limit += PAGE) {
+    for (size_t limit = PAGE; limit <= HEAP_SPAN_BYTES + 4 * PAGE; limit += PAGE) {
         os_error error = OS_OK;
         set_limit(limit);
         while (error == OS_OK) {
