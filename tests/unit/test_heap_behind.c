@@ -96,12 +96,14 @@ static void memory_that_the_system_will_not_take_back_is_told_of(void **state)
     assert_true(heap_share_try(share));
     fake_os_fail(&fake, FAKE_VIRTUAL_FREE, 1);
     assert_int_equal(heap_share_trim(&heap.owner, share, &given), HM_BROKEN);
+    assert_int_equal(given, 0);
     expect_freed(alloc(30 * KIB)); /* kept as an empty span, of the next share */
     heap_share_leave(share);
     share = &heap.shares[(os_thread_number() + 1) % HEAP_SHARES];
     assert_true(heap_share_try(share));
     fake_os_fail(&fake, FAKE_VIRTUAL_FREE, 1);
     assert_int_equal(heap_share_trim(&heap.owner, share, &given), HM_BROKEN);
+    assert_int_equal(given, 0);
     heap_share_leave(share);
     assert_true(charged() > MIB / 4 + 30 * KIB);
     fake_os_fail(&fake, FAKE_VIRTUAL_FREE, 2);

@@ -55,13 +55,15 @@ void heap_share_leave_block(const struct heap_owner *owner, struct heap_share *s
 static os_error close_span(const struct heap_owner *owner, struct heap_share *share,
                            struct span *span)
 {
-    share->given_back += span->committed;
+    size_t committed = span->committed;
     if (span->size_class != LARGE_CLASS) {
         struct heap_bin *bin = &share->bins[span->size_class];
         take_off(bin, span);
         bin->step = 0;
     }
-    return span_close(owner->source, span);
+    os_error error = span_close(owner->source, span);
+    share->given_back += error == OS_OK ? committed : 0;
+    return error;
 }
 
 /* After blocks came back: keep the span, with room now, or give it back. */
