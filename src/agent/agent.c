@@ -169,7 +169,7 @@ static HRESULT start(HANDLE mapping)
     if (hr == S_OK) {
         hr = bind(manager);
     }
-    if (hr == S_OK && !exit_hook_set(end_of_program)) {
+    if (hr == S_OK && !exit_hook_set(end_of_program, NULL)) {
         hr = E_OUTOFMEMORY;
     }
     if (hr == S_OK) {

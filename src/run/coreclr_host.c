@@ -46,8 +46,7 @@ static hostfxr_main_startupinfo_fn load_hostfxr(const struct runtime_location *l
 }
 
 static int run_with_hostfxr(const struct options *options, const struct runtime_location *location,
-                            hostfxr_main_startupinfo_fn hostfxr_main, IHostMemoryManager *manager,
-                            int *exit_code)
+                            hostfxr_main_startupinfo_fn hostfxr_main, int *exit_code)
 {
     const WCHAR *dotnet = text_format(L"%ls\\dotnet.exe", location->root);
     const WCHAR *prefix[] = {dotnet, L"exec", L"--fx-version", location->version, options->program};
@@ -62,8 +61,8 @@ static int run_with_hostfxr(const struct options *options, const struct runtime_
     }
     *exit_code =
         hostfxr_main(count, argv, dotnet, location->root, path_with_extension(dotnet, L".dll"));
-    if ((DWORD)*exit_code == CORECLR_INIT_FAILED && start_limit_was_reached(options, manager)) {
-        return start_limit_fail(options, manager);
+    if ((DWORD)*exit_code == CORECLR_INIT_FAILED && start_limit_was_reached()) {
+        return start_limit_tell();
     }
     return -1;
 }
@@ -112,7 +111,7 @@ static const char **utf8_arguments(const struct options *options)
 }
 
 static int run_with_coreclr(const struct options *options, const struct runtime_location *location,
-                            HMODULE coreclr, IHostMemoryManager *manager, int *exit_code)
+                            HMODULE coreclr, int *exit_code)
 {
     coreclr_initialize_fn initialize =
         FUNCTION(coreclr_initialize_fn, coreclr, "coreclr_initialize");
@@ -136,13 +135,14 @@ static int run_with_coreclr(const struct options *options, const struct runtime_
     void *runtime;
     unsigned domain;
     int hr = initialize(program, "hostmem-run", 3, names, values, &runtime, &domain);
-    if (hr < 0 && start_limit_was_reached(options, manager)) {
-        return start_limit_fail(options, manager);
+    if (hr < 0 && start_limit_was_reached()) {
+        return start_limit_tell();
     }
     if (hr < 0) {
         return text_fail(L"%ls did not start: coreclr_initialize returned 0x%08x%ls",
                          location->coreclr, hr, options->faults.Size != 0 ? L" with --fault" : L"");
     }
+    start_limit_started(NULL);
     if (options->start_only) {
         *exit_code = 0;
         return -1;
@@ -175,6 +175,7 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
     const HOSTMEM_BIND_OPTIONS bind_options = {
         .Size = sizeof(bind_options),
         .Flags = options->binding_flags,
+        .OnStart = start_limit_started,
         .OnTermination = exit_hook_run_apart,
     };
     HRESULT hr = HostMemBindRuntime(manager, coreclr, &bind_options);
@@ -188,7 +189,7 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
     report_runtime("coreclr", location.version, location.coreclr,
                    hostfxr_main ? "hostfxr" : "coreclr_initialize");
     if (hostfxr_main) {
-        return run_with_hostfxr(options, &location, hostfxr_main, manager, exit_code);
+        return run_with_hostfxr(options, &location, hostfxr_main, exit_code);
     }
-    return run_with_coreclr(options, &location, coreclr, manager, exit_code);
+    return run_with_coreclr(options, &location, coreclr, exit_code);
 }

@@ -6,6 +6,7 @@
 typedef BOOLEAN(NTAPI *process_ends_fn)(void);
 
 static exit_hook *the_hook;
+static crash_hook *the_crash_hook;
 static LONG armed; /* set when all below is */
 static DWORD fls_slot;
 static process_ends_fn process_ends; /* RtlDllShutdownInProgress */
@@ -45,13 +46,16 @@ void CALLBACK exit_hook_run_apart(void *context, UINT32 exit_code)
     WaitForSingleObject(done, PATIENCE_MS);
 }
 
-/* The runtime's filter first: it prints the exception. It may call the filter that it found when it
+/* The runtime's filter before the hook: it prints the exception. It may call the filter that it found when it
  * was set, which can be this one: the thread's FLS value says that it is inside. */
 static LONG WINAPI filter(EXCEPTION_POINTERS *exception)
 {
     void *value = FlsGetValue(fls_slot);
     if (value == &next_filter) {
         return EXCEPTION_CONTINUE_SEARCH;
+    }
+    if (the_crash_hook) {
+        the_crash_hook();
     }
     FlsSetValue(fls_slot, &next_filter);
     LONG answer = next_filter ? next_filter(exception) : EXCEPTION_CONTINUE_SEARCH;
@@ -115,7 +119,7 @@ static void NTAPI tls_callback(void *module, DWORD reason, void *reserved)
 __attribute__((section(".CRT$XLD"), used)) static const PIMAGE_TLS_CALLBACK tls_callback_entry =
     tls_callback;
 
-BOOL exit_hook_set(exit_hook *hook)
+BOOL exit_hook_set(exit_hook *hook, crash_hook *crash)
 {
     wanted = CreateEventW(NULL, FALSE, FALSE, NULL);
     done = CreateEventW(NULL, TRUE, FALSE, NULL);
@@ -132,6 +136,7 @@ BOOL exit_hook_set(exit_hook *hook)
     FlsSetValue(fls_slot, &armed);
     AddVectoredExceptionHandler(FALSE, before_exception);
     the_hook = hook;
+    the_crash_hook = crash;
     InterlockedExchange(&armed, TRUE);
     return TRUE;
 }

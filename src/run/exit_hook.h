@@ -26,8 +26,13 @@
  * C runtime has ended as well: system calls and hostmem only. */
 typedef void exit_hook(DWORD exit_code);
 
-/* Set the hook. Before the runtime starts. Returns FALSE without memory for a thread. */
-BOOL exit_hook_set(exit_hook *hook);
+/* Called for an exception that nobody handles, on its thread, before the runtime has printed it. When it
+ * returns, everything takes its course. */
+typedef void crash_hook(void);
+
+/* Set the hooks; `crash` may be NULL. Before the runtime starts. Returns FALSE without memory for a
+ * thread. */
+BOOL exit_hook_set(exit_hook *hook, crash_hook *crash);
 
 /* Call the hook now, from a program that came back, unless it was called already. */
 void exit_hook_run(DWORD exit_code);

@@ -71,7 +71,7 @@ static void name_runtime(ICLRRuntimeInfo *info, const WCHAR *version)
     report_runtime("framework", version, folder, "ICLRRuntimeHost");
 }
 
-static int start(ICLRRuntimeHost *host, const struct options *options, IHostMemoryManager *manager)
+static int start(ICLRRuntimeHost *host, IHostMemoryManager *manager)
 {
     IHostControl *control;
     HRESULT hr = HostMemCreateHostControl(manager, NULL, &control);
@@ -84,8 +84,8 @@ static int start(ICLRRuntimeHost *host, const struct options *options, IHostMemo
                          hr);
     }
     hr = ICLRRuntimeHost_Start(host);
-    if (FAILED(hr) && start_limit_was_reached(options, manager)) {
-        return start_limit_fail(options, manager);
+    if (FAILED(hr) && start_limit_was_reached()) {
+        return start_limit_tell();
     }
     if (FAILED(hr)) {
         return text_fail(L"the runtime did not start: Start returned 0x%08lx", hr);
@@ -126,11 +126,12 @@ int framework_host_run(const struct options *options, IHostMemoryManager *manage
     }
     name_runtime(info, options->framework);
     gc_settings_apply(options, NULL);
-    result = start(host, options, manager);
+    result = start(host, manager);
     if (result >= 0) {
         return result;
     }
     runtime_started(manager);
+    start_limit_started(NULL);
     if (options->start_only) {
         *exit_code = 0;
         return -1;

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "pe_file.h"
 #include "report.h"
+#include "start_limit.h"
 #include "text.h"
 #include "trace_file.h"
 
@@ -55,6 +56,23 @@ static void end_of_program(DWORD exit_code)
     trace_file_close();
 }
 
+/* Of a start that cannot come to its end, on whatever thread. */
+static void give_up_start(void)
+{
+    int exit_code = start_limit_tell();
+    exit_hook_cancel();
+    trace_file_stop();
+    trace_file_close();
+    TerminateProcess(GetCurrentProcess(), (UINT)exit_code);
+}
+
+static void crashed(void)
+{
+    if (start_limit_is_in_the_way()) {
+        give_up_start();
+    }
+}
+
 static int run(const struct options *options)
 {
     IHostMemoryManager *manager;
@@ -73,9 +91,10 @@ static int run(const struct options *options)
             return result;
         }
     }
-    if (!exit_hook_set(end_of_program)) {
+    if (!exit_hook_set(end_of_program, crashed)) {
         return text_fail(L"out of memory");
     }
+    start_limit_begin(options, manager, give_up_start);
     int exit_code = 0;
     result = options->framework ? framework_host_run(options, manager, &exit_code)
                                 : coreclr_host_run(options, manager, &exit_code);

@@ -7,7 +7,13 @@
 
 #define STEP ((UINT64)64 << 10)     /* how exactly the limit is found */
 #define LARGEST ((UINT64)256 << 20) /* no start takes more */
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 10000           /* for a start that hangs */
+
+/* The start of this process. */
+static const struct options *starting;
+static IHostMemoryManager *starting_with;
+static void (*when_stuck)(void);
+static LONG started, telling;
 
 static BOOL get_statistics(IHostMemoryManager *manager, HOSTMEM_STATISTICS *statistics)
 {
@@ -27,11 +33,62 @@ BOOL start_limit_refused(const HOSTMEM_STATISTICS *statistics)
     return statistics->DeniedTask + statistics->DeniedAppDomain + statistics->DeniedProcess > 0;
 }
 
-BOOL start_limit_was_reached(const struct options *options, IHostMemoryManager *manager)
+/* ---- A start that dies or hangs ---- */
+
+BOOL start_limit_was_reached(void)
 {
     HOSTMEM_STATISTICS statistics;
-    return (options->commit_limit || options->reserve_limit) &&
-           get_statistics(manager, &statistics) && start_limit_refused(&statistics);
+    return starting && (starting->commit_limit || starting->reserve_limit) &&
+           get_statistics(starting_with, &statistics) && start_limit_refused(&statistics);
+}
+
+BOOL start_limit_is_in_the_way(void)
+{
+    return !started && start_limit_was_reached();
+}
+
+static DWORD WINAPI watch(void *unused)
+{
+    ULONGLONG refused = 0;
+    (void)unused;
+    while (!started) {
+        Sleep(200);
+        ULONGLONG now = GetTickCount64();
+        if (!refused && start_limit_is_in_the_way()) {
+            refused = now;
+        }
+        if (refused && now - refused >= PATIENCE_MS && !started) {
+            when_stuck();
+        }
+    }
+    return 0;
+}
+
+void start_limit_begin(const struct options *options, IHostMemoryManager *manager,
+                       void (*give_up)(void))
+{
+    starting = options;
+    starting_with = manager;
+    when_stuck = give_up;
+    if (options->commit_limit || options->reserve_limit) {
+        HANDLE thread = CreateThread(NULL, 0, watch, NULL, 0, NULL);
+        if (thread) { /* or a start that hangs, hangs */
+            CloseHandle(thread);
+        }
+    }
+}
+
+void CALLBACK start_limit_started(void *context)
+{
+    (void)context;
+    InterlockedExchange(&started, TRUE);
+}
+
+int start_limit_tell(void)
+{
+    HOSTMEM_STATISTICS statistics;
+    get_statistics(starting_with, &statistics);
+    return start_limit_explain(starting, &statistics);
 }
 
 /* ---- Trying ---- */
@@ -102,6 +159,9 @@ static UINT64 smallest_limit(const struct options *options)
 
 int start_limit_explain(const struct options *options, const HOSTMEM_STATISTICS *statistics)
 {
+    if (InterlockedExchange(&telling, TRUE)) {
+        Sleep(INFINITE); /* the one that tells ends the process */
+    }
     if (statistics->DeniedReserve) {
         return text_fail(L"the runtime does not start with --reserve-limit %I64u (%I64u bytes "
                          L"reserved when it was refused more)",
@@ -114,11 +174,4 @@ int start_limit_explain(const struct options *options, const HOSTMEM_STATISTICS 
         options->commit_limit, statistics->ChargedPeakBytes,
         smallest ? text_format(L"; the smallest that it starts with is %I64uK", smallest >> 10)
                  : L"");
-}
-
-int start_limit_fail(const struct options *options, IHostMemoryManager *manager)
-{
-    HOSTMEM_STATISTICS statistics;
-    get_statistics(manager, &statistics);
-    return start_limit_explain(options, &statistics);
 }

@@ -25,7 +25,7 @@ static void the_hook(DWORD exit_code)
 int main(void)
 {
     static int *volatile nowhere;
-    if (!exit_hook_set(the_hook)) {
+    if (!exit_hook_set(the_hook, NULL)) {
         return 2;
     }
     OutputDebugStringA(
