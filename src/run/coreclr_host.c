@@ -172,10 +172,12 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
     if (!coreclr) {
         return text_fail(L"cannot load %ls: error %lu", location.coreclr, GetLastError());
     }
+    /* hostfxr cannot start a runtime without running a program. */
+    hostfxr_main_startupinfo_fn hostfxr_main = options->start_only ? NULL : load_hostfxr(&location);
     const HOSTMEM_BIND_OPTIONS bind_options = {
         .Size = sizeof(bind_options),
         .Flags = options->binding_flags,
-        .OnStart = start_limit_started,
+        .OnStart = hostfxr_main ? start_limit_started : NULL, /* coreclr_initialize returns */
         .OnTermination = exit_hook_run_apart,
     };
     HRESULT hr = HostMemBindRuntime(manager, coreclr, &bind_options);
@@ -184,8 +186,6 @@ int coreclr_host_run(const struct options *options, IHostMemoryManager *manager,
                          hr);
     }
     report_gc_settings(gc_settings_apply(options, &location));
-    /* hostfxr cannot start a runtime without running a program. */
-    hostfxr_main_startupinfo_fn hostfxr_main = options->start_only ? NULL : load_hostfxr(&location);
     report_runtime("coreclr", location.version, location.coreclr,
                    hostfxr_main ? "hostfxr" : "coreclr_initialize");
     if (hostfxr_main) {
