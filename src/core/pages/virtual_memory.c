@@ -185,6 +185,9 @@ static os_error commit_locked(struct virtual_memory *memory, const struct region
     if (!page_set_prepare_mark(region->pages, region->page_count, first, end, pool, &change)) {
         return OS_NOT_ENOUGH_MEMORY;
     }
+    if (change.pages == 0) { /* committed again, which costs nothing and promised nothing */
+        return os->virtual_alloc(os, address, size, type, protect, result);
+    }
     size_t added = change.pages * os->page_size;
     os_error error = budget_take(memory->budget, 0, added, level);
     if (error != OS_OK) {
