@@ -38,14 +38,16 @@ public class Oom
     {
         int rounds = args.Length > 0 ? int.Parse(args[0]) : 100;
         long least = long.MaxValue, most = 0;
+        int full = 0;
         for (int round = 0; round < rounds; round++)
         {
             long bytes = Fill();
             least = Math.Min(least, bytes);
             most = Math.Max(most, bytes);
+            full += bytes >= 50000 * 1024 ? 1 : 0;
         }
-        Console.WriteLine("{0} times out of memory after {1} to {2} KiB", rounds, least / 1024,
-            most / 1024);
+        Console.WriteLine("{0} times out of memory after {1} to {2} KiB, {3} times after 50000 or more",
+            rounds, least / 1024, most / 1024, full);
         return 42;
     }
 }
